@@ -1,0 +1,52 @@
+//! Rates the other way up: how long one byte or one segment takes.
+
+use std::num::{NonZeroU64, NonZeroU128};
+
+use crate::time::Span;
+
+/// Time per unit as unsigned Q32.32 nanoseconds, rounded **up**, so that no limit is ever faster
+/// than asked. A unit is a byte for a [`Rate`](crate::Rate), a segment for a
+/// [`PacketRate`](crate::PacketRate).
+///
+/// Rounding adds less than 2^-32 ns per unit: at most 12 parts in 10^9 at 400 Gbit/s, 47 at
+/// 1.6 Tbit/s, and under one in a million at the largest rate there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Inverse(NonZeroU64);
+
+impl Inverse {
+    /// `second / per_second` rounded up, where `second` is one second's worth of ticks per unit.
+    /// The units keep `per_second` where the result is neither zero nor beyond 64 bits.
+    pub(crate) fn of(second: u128, per_second: NonZeroU64) -> Self {
+        let ticks = second.div_ceil(u128::from(per_second.get()));
+        let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
+        Self(NonZeroU64::new(ticks).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// Time per unit in ticks of 2^-32 ns.
+    #[must_use]
+    pub const fn ticks_per_unit(self) -> NonZeroU64 {
+        self.0
+    }
+
+    /// How long `units` take. Exactly linear, so split and joined charges agree to the tick.
+    #[must_use]
+    pub fn cost(self, units: u64) -> Span {
+        // 64 x 64 bits always fit 128.
+        Span::from_ticks(u128::from(units).saturating_mul(u128::from(self.0.get())))
+    }
+
+    /// What `span`, earned at this rate, is worth at rate `new`: the same number of units,
+    /// rounded down (`up` false) or up (`up` true) to the tick.
+    pub(crate) fn convert(self, span: Span, new: Self, up: bool) -> Span {
+        let (old, new) = (NonZeroU128::from(self.0), u128::from(new.0.get()));
+        // Quotient and remainder apart: the remainder is below 2^64, so its product fits.
+        let whole = span.ticks() / old;
+        let rest = (span.ticks() % old).saturating_mul(new);
+        let rest = if up {
+            rest.div_ceil(old.get())
+        } else {
+            rest / old
+        };
+        Span::from_ticks(whole.saturating_mul(new).saturating_add(rest))
+    }
+}
