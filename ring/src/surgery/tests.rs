@@ -1,0 +1,212 @@
+//! Any way of peeling, cut by a plain reference, gives the segments of the whole.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::net::checksum::complete;
+use crate::net::frames::*;
+use crate::net::inspect;
+
+/// What travels: the virtio-net header, then the frame.
+type Sent = ([u8; HEADER_LEN], Vec<u8>);
+
+/// A super-frame of each kind, with an honest guest's seed.
+fn super_frame(kind: Gso, tags: usize, options: u8, flags: u8, size: u16, payload: &[u8]) -> Sent {
+    let tags = vec![7; tags];
+    let (ethertype, packet, l3) = match kind {
+        Gso::Tcp4 => (0x0800, ipv4(6, options, &tcp(flags, options, payload)), 20),
+        Gso::Tcp6 => (
+            0x86dd,
+            ipv6(6, &vec![60; options.into()], &tcp(flags, 3, payload)),
+            40,
+        ),
+        _ if options > 2 => (0x86dd, ipv6(17, &[], &udp(payload)), 40),
+        _ => (0x0800, ipv4(17, 0, &udp(payload)), 20),
+    };
+    let extra = match kind {
+        Gso::Tcp4 => 4 * u16::from(options),
+        Gso::Tcp6 => 8 * u16::from(options),
+        _ => 0,
+    };
+    let start = u16::try_from(14 + 4 * tags.len()).unwrap() + l3 + extra;
+    let (code, offset) = match kind {
+        Gso::Tcp4 => (1, 16),
+        Gso::Tcp6 => (4, 16),
+        _ => (5, 6),
+    };
+    let code = code
+        | if kind != Gso::Udp && flags & CWR != 0 {
+            0x80
+        } else {
+            0
+        };
+    let mut frame = join(ethernet(ethertype, &tags), &packet);
+    let at = usize::from(start + offset);
+    let seed = seed_of(&frame, usize::from(start), kind);
+    frame[at..at + 2].copy_from_slice(&seed.to_be_bytes());
+    (header(1, code, size, start, offset), frame)
+}
+
+/// The pseudo-header sum a sender stores.
+fn seed_of(frame: &[u8], l4: usize, kind: Gso) -> u16 {
+    let facts = inspect(
+        &[0; HEADER_LEN],
+        &frame[..frame.len().min(512)],
+        u32::try_from(frame.len()).unwrap(),
+        EVERY,
+    )
+    .unwrap();
+    let protocol = if kind == Gso::Udp { 17 } else { 6 };
+    let len = u32::try_from(frame.len() - l4).unwrap();
+    Sum::default()
+        .pseudo_header(
+            facts.source.unwrap(),
+            facts.destination.unwrap(),
+            protocol,
+            len,
+        )
+        .fold()
+}
+
+/// Cuts a frame to what the wire carries, as plainly as can be.
+fn reference(sent: &Sent) -> Vec<Vec<u8>> {
+    let (header, frame) = sent;
+    let facts = inspect(
+        header,
+        &frame[..frame.len().min(512)],
+        u32::try_from(frame.len()).unwrap(),
+        EVERY,
+    )
+    .unwrap();
+    let request = facts.checksum.unwrap();
+    let (l3, l4) = (usize::from(facts.l3_offset), usize::from(request.start));
+    let field = l4 + usize::from(request.offset);
+    let kind = if request.offset == 6 {
+        Gso::Udp
+    } else {
+        Gso::Tcp4
+    };
+    assert_eq!(
+        u16::from_be_bytes([frame[field], frame[field + 1]]),
+        seed_of(frame, l4, kind)
+    );
+    let (headers, payload) = frame.split_at(usize::from(facts.headers_len));
+    let size = if facts.gso == Gso::None {
+        payload.len()
+    } else {
+        usize::from(facts.gso_size)
+    };
+    let pieces: Vec<_> = payload.chunks(size).collect();
+    let mut segments = Vec::new();
+    for (index, piece) in pieces.iter().enumerate() {
+        let mut segment = [headers, piece].concat();
+        let len = segment.len();
+        if facts.network == Network::Ipv4 {
+            let total = u16::try_from(len - l3).unwrap();
+            segment[l3 + 2..l3 + 4].copy_from_slice(&total.to_be_bytes());
+            let id = u16::from_be_bytes([segment[l3 + 4], segment[l3 + 5]])
+                .wrapping_add(u16::try_from(index).unwrap());
+            segment[l3 + 4..l3 + 6].copy_from_slice(&id.to_be_bytes());
+            segment[l3 + 10..l3 + 12].fill(0);
+            let sum = Sum::default().bytes(&segment[l3..l4]).finish();
+            segment[l3 + 10..l3 + 12].copy_from_slice(&sum.to_be_bytes());
+        } else {
+            let total = u16::try_from(len - l3 - 40).unwrap();
+            segment[l3 + 4..l3 + 6].copy_from_slice(&total.to_be_bytes());
+        }
+        if kind == Gso::Udp {
+            let total = u16::try_from(len - l4).unwrap();
+            segment[l4 + 4..l4 + 6].copy_from_slice(&total.to_be_bytes());
+        } else {
+            let sequence = u32::from_be_bytes(segment[l4 + 4..l4 + 8].try_into().unwrap())
+                .wrapping_add(u32::try_from(index * size).unwrap());
+            segment[l4 + 4..l4 + 8].copy_from_slice(&sequence.to_be_bytes());
+            if index + 1 < pieces.len() {
+                segment[l4 + 13] &= !(FIN | PSH);
+            }
+            if index > 0 {
+                segment[l4 + 13] &= !CWR;
+            }
+        }
+        let seed = seed_of(&segment, l4, kind);
+        segment[field..field + 2].copy_from_slice(&seed.to_be_bytes());
+        assert!(complete(&mut segment, request));
+        segments.push(segment);
+    }
+    segments
+}
+
+/// Peels `sent` into parts of the given numbers of segments.
+fn parts(sent: &Sent, counts: &[u32]) -> Vec<Sent> {
+    let (header, frame) = sent;
+    let head = &frame[..frame.len().min(512)];
+    let facts = inspect(header, head, u32::try_from(frame.len()).unwrap(), EVERY).unwrap();
+    let mut counts = counts.iter().copied().chain(std::iter::repeat(3));
+    let mut first = 0;
+    let mut out = Part::new();
+    let mut parts = Vec::new();
+    while first < facts.segments {
+        let count = counts.next().unwrap();
+        let payload = peel(&facts, head, first, count, &mut out).unwrap();
+        let payload = payload.start as usize..payload.end as usize;
+        let whole = [out.headers(), &frame[payload]].concat();
+        assert_eq!(out.bytes().len(), HEADER_LEN + out.headers().len());
+        parts.push((*out.header(), whole));
+        first += count;
+    }
+    parts
+}
+
+proptest! {
+    #[test]
+    fn peeling_and_cutting_equals_cutting_the_whole(
+        kind in prop::sample::select(&[Gso::Tcp4, Gso::Tcp6, Gso::Udp]),
+        (tags, options) in (0..=2_usize, 0..4_u8),
+        flags in prop::sample::select(&[0x10_u8, 0x18, 0x11, 0x19, 0x98, 0xd9]),
+        (size, len) in (100..1500_u16, 1600..9000_usize),
+        counts in prop::collection::vec(1..6_u32, 0..8),
+    ) {
+        let payload: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        let sent = super_frame(kind, tags, options, flags, size, &payload);
+        let cut: Vec<_> = parts(&sent, &counts).iter().flat_map(reference).collect();
+        prop_assert_eq!(cut, reference(&sent));
+    }
+}
+
+#[test]
+fn the_ecn_bit_stays_with_the_first_part_and_single_segments_are_plain() {
+    let sent = super_frame(Gso::Tcp4, 0, 0, 0x98, 1000, &[1; 5000]);
+    let parts = parts(&sent, &[2, 2, 1]);
+    let kinds: Vec<_> = parts
+        .iter()
+        .map(|(header, _)| (header[0], header[1]))
+        .collect();
+    assert_eq!(kinds, [(1, 0x81), (1, 1), (1, 0)]);
+}
+
+#[test]
+fn what_must_stay_whole_is_not_peeled() {
+    for flags in [SYN, RST, URG] {
+        let (header, frame) = super_frame(Gso::Tcp4, 0, 0, flags, 1000, &[1; 5000]);
+        let facts = inspect(&header, &frame[..512], 5054, EVERY).unwrap();
+        assert!(!facts.peelable());
+        assert_eq!(
+            peel(&facts, &frame, 0, 1, &mut Part::new()),
+            Err(PeelFault::Whole)
+        );
+    }
+    let (header, frame) = super_frame(Gso::Tcp4, 0, 0, 0x10, 1000, &[1; 5000]);
+    let facts = inspect(&header, &frame[..512], 5054, EVERY).unwrap();
+    for (first, count) in [(0, 0), (5, 1), (u32::MAX, u32::MAX)] {
+        let found = peel(&facts, &frame, first, count, &mut Part::new());
+        assert_eq!(found, Err(PeelFault::Range));
+    }
+    assert_eq!(
+        peel(&facts, &frame, 3, u32::MAX, &mut Part::new()),
+        Ok(3054..5054)
+    );
+    assert_eq!(
+        peel(&facts, &frame[..53], 0, 1, &mut Part::new()),
+        Err(PeelFault::Head)
+    );
+}
