@@ -1,0 +1,378 @@
+//! The command line of `netqos-vhost`: one guest NIC, one socket, one tap.
+//!
+//! clap takes the words apart ([`Args`]); [`Args::port`] then parses their meaning into a [`PortConfig`],
+//! so nothing further down sees an unchecked value.
+
+mod mac;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser};
+use qos::{Burst, PacketRate, Rate, RateSpec};
+use thiserror::Error;
+
+pub use self::mac::{MacAddr, MacError};
+use crate::uplink::{IfName, IfNameError, TapConfig};
+
+/// What `--print-capabilities` prints (QEMU's `docs/interop/vhost-user.json`,
+/// `VHostUserBackendCapabilities`; a net back-end has no optional features there).
+pub const CAPABILITIES: &str = r#"{"type": "net"}"#;
+
+/// Most queue pairs one port may have.
+pub const MAX_QUEUE_PAIRS: u16 = 16;
+
+/// Permission bits of the socket unless `--socket-mode` says otherwise.
+pub const DEFAULT_SOCKET_MODE: u32 = 0o660;
+
+const ABOUT: &str =
+    "Serves one guest NIC over a vhost-user socket, limits its rate and forwards to a host tap.";
+
+const EXAMPLES: &str = "\
+Examples:
+  netqos-vhost --socket /run/vm1.sock --tap vm1 --rate 1gbit
+  netqos-vhost --socket /run/vm1.sock --tap vm1 --bridge br0 \\
+               --rate-from-guest 100mbit --rate-to-guest 500mbit --pps 50000
+  qemu-system-x86_64 -machine q35,memory-backend=mem \\
+      -object memory-backend-memfd,id=mem,size=512M,share=on \\
+      -chardev socket,id=c0,path=/run/vm1.sock,reconnect=1 \\
+      -netdev vhost-user,id=n0,chardev=c0 -device virtio-net-pci,netdev=n0 ...
+
+Rates:
+  10mbit, 1gbit, 2.5gbit     bits per second, thousands (10^3, 10^6, 10^9)
+  10mibit, 1gibit            bits per second, by 1024
+  5mbps, 5MB/s               BYTES per second, as tc and xl read them
+  10Mb/s@20ms                as in an xl `vif` line: rate and refill interval
+  '10mbit burst 32k'         with its own burst (or give --burst, which wins)
+  Leave the option out for no limit; zero is an error. What is limited is what the wire would
+  carry: preamble, gap, checksum and every segment's headers count.
+  A guest over its limit waits in its own queue: nothing of it is dropped.
+
+The tap:
+  One that does not exist is made, brought up and kept over a crash, and removed when
+  netqos-vhost ends on SIGTERM or SIGINT. One that exists is used as it is and stays. Its carrier
+  is off while no guest is attached. Making one needs CAP_NET_ADMIN; to run without, make it before:
+    ip tuntap add dev vm1 mode tap user UID [multi_queue]
+
+Exit code: 0 after SIGTERM or SIGINT, 2 for a wrong command line, 1 for anything else.";
+
+/// The command line as clap reads it; [`Args::port`] gives its meaning.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "netqos-vhost", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(
+    override_usage = "netqos-vhost <--socket PATH|--connect PATH|--fd N> --tap NAME [OPTIONS]"
+)]
+#[command(group = ArgGroup::new("front_end").args(["socket", "connect", "fd"]))]
+pub struct Args {
+    /// Listen for the front-end on this unix socket; a stale one is replaced
+    #[arg(long, alias = "socket-path", value_name = "PATH",
+          required_unless_present_any = ["connect", "fd", "print_capabilities"])]
+    socket: Option<PathBuf>,
+
+    /// Connect to the front-end, which listens on this unix socket, and try again until it does
+    #[arg(long, value_name = "PATH")]
+    connect: Option<PathBuf>,
+
+    /// Use this inherited file descriptor: a unix stream socket, listening or connected
+    #[arg(long, value_name = "N")]
+    fd: Option<RawFd>,
+
+    /// Permission bits of the socket, octal [default: 0660]
+    #[arg(long, value_name = "OCTAL", conflicts_with_all = ["connect", "fd"])]
+    socket_mode: Option<String>,
+
+    /// Group of the socket, so that QEMU run by another user may connect
+    #[arg(long, value_name = "NAME|GID", conflicts_with_all = ["connect", "fd"])]
+    socket_group: Option<String>,
+
+    /// The host tap to forward to; made if it does not exist
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "print_capabilities"
+    )]
+    tap: Option<String>,
+
+    /// Make the tap a port of this bridge
+    #[arg(long, value_name = "BRIDGE")]
+    bridge: Option<String>,
+
+    /// Limit each direction to this rate
+    #[arg(long, value_name = "RATE")]
+    rate: Option<String>,
+
+    /// Limit what the guest sends
+    #[arg(long, value_name = "RATE", conflicts_with = "rate")]
+    rate_from_guest: Option<String>,
+
+    /// Limit what the guest receives
+    #[arg(long, value_name = "RATE", conflicts_with = "rate")]
+    rate_to_guest: Option<String>,
+
+    /// How much a rested guest may send at once, as a size (64k) or as time at its rate (10ms)
+    #[arg(long, value_name = "SIZE|DURATION")]
+    burst: Option<String>,
+
+    /// Limit each direction to this many packets per second; a segment counts as a packet
+    #[arg(long, value_name = "N")]
+    pps: Option<String>,
+
+    /// Queue pairs of the NIC
+    #[arg(long, value_name = "PAIRS", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_QUEUE_PAIRS)))]
+    queues: u16,
+
+    /// MTU of the tap, and the largest the guest may set [default: as the tap has it]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..))]
+    mtu: Option<u16>,
+
+    /// The guest's MAC address: frames it sends from any other are dropped, and front-ends that ask are told
+    #[arg(long, value_name = "MAC")]
+    mac: Option<String>,
+
+    /// Poll this long before sleeping, in microseconds: less delay for more processor time
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    poll_us: u32,
+
+    /// Print what this back-end can do as JSON, and exit
+    #[arg(long)]
+    print_capabilities: bool,
+}
+
+/// How the front-end is met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrontEnd {
+    /// We listen and it connects.
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// Permission bits of the socket.
+        mode: u32,
+        /// Group id of the socket; ours if unset.
+        group: Option<u32>,
+    },
+    /// It listens and we connect, again and again.
+    Connect {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A socket that whoever started us left open at this number.
+    Fd(RawFd),
+}
+
+/// The limits of one direction; absent means unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// Wire bits over time.
+    pub rate: Option<Rate>,
+    /// How far `rate` may be run ahead of: `--burst`, else what the rate's own spelling says.
+    pub burst: Burst,
+    /// Packets per second, a segment counted as one.
+    pub pps: Option<PacketRate>,
+}
+
+/// One guest NIC, fully parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// How the front-end is met.
+    pub front_end: FrontEnd,
+    /// The tap to forward to.
+    pub tap: TapConfig,
+    /// Limits of what the guest sends.
+    pub from_guest: LimitConfig,
+    /// Limits of what the guest receives.
+    pub to_guest: LimitConfig,
+    /// Queue pairs, 1 to [`MAX_QUEUE_PAIRS`].
+    pub queues: u16,
+    /// Bound of NET_SET_MTU in bytes; unset means the tap's.
+    pub mtu: Option<u16>,
+    /// The only address the guest may send from; also for front-ends that ask for the configuration space.
+    pub mac: Option<MacAddr>,
+    /// How long the shard polls before it sleeps.
+    pub poll: Duration,
+}
+
+/// Why a command line that clap took is refused all the same. The operator is at fault; the daemon
+/// prints this and ends with exit code 2.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ArgsError {
+    /// A rate, burst or packet rate cannot be read, or is zero.
+    #[error("{option} `{value}`: {reason}")]
+    Quantity {
+        /// The option.
+        option: &'static str,
+        /// Its value as given.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tap or bridge name that no interface can have.
+    #[error("{option} `{value}`: {source}")]
+    Name {
+        /// The option.
+        option: &'static str,
+        /// Its value as given.
+        value: String,
+        /// What is wrong with it.
+        source: IfNameError,
+    },
+    /// The guest's address is none.
+    #[error("--mac `{value}`: {source}")]
+    Mac {
+        /// The value as given.
+        value: String,
+        /// What is wrong with it.
+        source: MacError,
+    },
+    /// The socket mode is not octal, or more than permission bits.
+    #[error("--socket-mode `{0}`: write permission bits in octal, 0 to 0777, such as 0660")]
+    Mode(String),
+    /// No such group on this host.
+    #[error("--socket-group `{0}`: this host has no such group")]
+    Group(String),
+    /// A burst that would bound nothing.
+    #[error("--burst needs a rate: give --rate, --rate-from-guest or --rate-to-guest as well")]
+    BurstWithoutRate,
+    /// The standard streams are no front-end.
+    #[error("--fd {0}: an inherited socket has number 3 or more")]
+    Fd(RawFd),
+    /// The tap and its bridge cannot be one device.
+    #[error("--tap and --bridge both name `{0}`")]
+    TapIsBridge(IfName),
+    /// No tap or no front-end: only with `--print-capabilities`, which needs no port.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+}
+
+impl Args {
+    /// Whether to print [`CAPABILITIES`] and end, whatever else was given.
+    pub fn print_capabilities(&self) -> bool {
+        self.print_capabilities
+    }
+
+    /// What the command line means.
+    pub fn port(&self) -> Result<PortConfig, ArgsError> {
+        let front_end = self.front_end()?;
+        let tap = self.tap()?;
+        let burst = quantity::<Burst>("--burst", self.burst.as_deref())?;
+        let pps = quantity::<PacketRate>("--pps", self.pps.as_deref())?;
+        let both = quantity::<RateSpec>("--rate", self.rate.as_deref())?;
+        let from_guest = quantity("--rate-from-guest", self.rate_from_guest.as_deref())?;
+        let to_guest = quantity("--rate-to-guest", self.rate_to_guest.as_deref())?;
+        if burst.is_some() && both.is_none() && from_guest.is_none() && to_guest.is_none() {
+            return Err(ArgsError::BurstWithoutRate);
+        }
+        let limit = |own: Option<RateSpec>| {
+            let spec = own.or(both);
+            LimitConfig {
+                rate: spec.map(|spec| spec.rate),
+                burst: burst.or_else(|| spec?.burst).unwrap_or_default(),
+                pps,
+            }
+        };
+        Ok(PortConfig {
+            front_end,
+            tap,
+            from_guest: limit(from_guest),
+            to_guest: limit(to_guest),
+            queues: self.queues,
+            mtu: self.mtu,
+            mac: self.mac.as_deref().map(mac).transpose()?,
+            poll: Duration::from_micros(self.poll_us.into()),
+        })
+    }
+
+    fn front_end(&self) -> Result<FrontEnd, ArgsError> {
+        match (&self.socket, &self.connect, self.fd) {
+            (Some(path), _, _) => Ok(FrontEnd::Listen {
+                path: path.clone(),
+                mode: self
+                    .socket_mode
+                    .as_deref()
+                    .map_or(Ok(DEFAULT_SOCKET_MODE), mode)?,
+                group: self.socket_group.as_deref().map(group).transpose()?,
+            }),
+            (_, Some(path), _) => Ok(FrontEnd::Connect { path: path.clone() }),
+            (_, _, Some(fd)) if fd >= 3 => Ok(FrontEnd::Fd(fd)),
+            (_, _, Some(fd)) => Err(ArgsError::Fd(fd)),
+            _ => Err(ArgsError::Missing("--socket, --connect or --fd")),
+        }
+    }
+
+    fn tap(&self) -> Result<TapConfig, ArgsError> {
+        let tap = self.tap.as_deref().ok_or(ArgsError::Missing("--tap"))?;
+        let name = if_name("--tap", tap)?;
+        let bridge = self
+            .bridge
+            .as_deref()
+            .map(|bridge| if_name("--bridge", bridge))
+            .transpose()?;
+        if bridge.as_ref() == Some(&name) {
+            return Err(ArgsError::TapIsBridge(name));
+        }
+        Ok(TapConfig {
+            name,
+            queues: self.queues,
+            mtu: self.mtu,
+            bridge,
+        })
+    }
+}
+
+/// A rate, burst or packet rate, if one was given.
+fn quantity<T>(option: &'static str, value: Option<&str>) -> Result<Option<T>, ArgsError>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    value
+        .parse()
+        .map(Some)
+        .map_err(|reason: T::Err| ArgsError::Quantity {
+            option,
+            value: value.to_owned(),
+            reason: reason.to_string(),
+        })
+}
+
+fn if_name(option: &'static str, value: &str) -> Result<IfName, ArgsError> {
+    value.parse().map_err(|source| ArgsError::Name {
+        option,
+        value: value.to_owned(),
+        source,
+    })
+}
+
+fn mac(value: &str) -> Result<MacAddr, ArgsError> {
+    value.parse().map_err(|source| ArgsError::Mac {
+        value: value.to_owned(),
+        source,
+    })
+}
+
+fn mode(value: &str) -> Result<u32, ArgsError> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    match u32::from_str_radix(value, 8) {
+        Ok(mode) if digits && mode <= 0o777 => Ok(mode),
+        _ => Err(ArgsError::Mode(value.to_owned())),
+    }
+}
+
+/// A group by its number or, failing that, by its name.
+fn group(value: &str) -> Result<u32, ArgsError> {
+    if let Ok(gid) = value.parse::<u32>()
+        && gid != u32::MAX
+    {
+        return Ok(gid);
+    }
+    match nix::unistd::Group::from_name(value) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => Err(ArgsError::Group(value.to_owned())),
+    }
+}

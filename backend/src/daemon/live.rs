@@ -1,0 +1,132 @@
+//! A session that runs: the adapter, its engine, and their place in the poller.
+
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use super::{ENGINE, FRONT_END, raw};
+use crate::engine::{Engine, EngineError, EngineFactory};
+use crate::poller::{Interest, Poller};
+use crate::session::{CloseReason, Event, SessionConfig, SessionIo};
+use crate::shard::{Command, ShardHandle};
+
+/// One front-end's session.
+#[derive(Debug)]
+pub(super) struct Live {
+    io: SessionIo,
+    engine: Engine,
+    events: Vec<Event>,
+    watched: [Interest; 2],
+}
+
+impl Live {
+    /// Starts a session on a connection.
+    pub(super) fn begin(
+        stream: UnixStream,
+        engines: &EngineFactory,
+        config: &SessionConfig,
+        poller: &Poller,
+        now: Instant,
+    ) -> Result<Self, EngineError> {
+        let (engine, ours) = engines.start()?;
+        let mut events = Vec::new();
+        let io = SessionIo::new(config.clone(), stream, ours, now, &mut events);
+        let live = Self {
+            io,
+            engine,
+            events,
+            watched: [Interest::READ; 2],
+        };
+        let added = poller
+            .add(raw(&live.io.front_end_fd()), FRONT_END, Interest::READ)
+            .and_then(|()| poller.add(raw(&live.io.engine_fd()), ENGINE, Interest::READ));
+        if let Err(error) = added {
+            live.end(poller);
+            return Err(error.into());
+        }
+        Ok(live)
+    }
+
+    pub(super) fn front_end_ready(&mut self, now: Instant) {
+        self.io.on_front_end_ready(now, &mut self.events);
+    }
+
+    pub(super) fn engine_ready(&mut self, now: Instant) {
+        self.io.on_engine_ready(now, &mut self.events);
+    }
+
+    pub(super) fn deadline_passed(&mut self, now: Instant) {
+        if self.io.deadline().is_some_and(|deadline| deadline <= now) {
+            self.io.on_deadline(now, &mut self.events);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.io.deadline()
+    }
+
+    /// Does what the session asked for; the reason, if it has ended.
+    pub(super) fn settle(
+        &mut self,
+        shard: &ShardHandle,
+        name: &str,
+        poller: &Poller,
+    ) -> Option<CloseReason> {
+        let mut closed = None;
+        for event in self.events.drain(..) {
+            let sent = match event {
+                Event::Rarp(mac) => shard.send(Command::Announce(mac)),
+                Event::SetMtu(mtu) => shard.send(Command::Mtu(mtu)),
+                Event::Status(status) => {
+                    log::debug!("port={name} status={status:#04x}");
+                    Ok(())
+                }
+                Event::RingLost(ring) => {
+                    log::warn!(
+                        "port={name} ring={ring} state=lost: the front-end took the memory under \
+                         the running ring away"
+                    );
+                    Ok(())
+                }
+                Event::Closed(reason) => {
+                    closed = Some(reason);
+                    Ok(())
+                }
+            };
+            if let Err(error) = sent {
+                log::error!("port={name}: {error}");
+            }
+        }
+        if closed.is_none() {
+            self.watch(name, poller);
+        }
+        closed
+    }
+
+    fn watch(&mut self, name: &str, poller: &Poller) {
+        let wanted =
+            [self.io.front_end_interest(), self.io.engine_interest()].map(|interest| Interest {
+                readable: interest.readable,
+                writable: interest.writable,
+                edge: false,
+            });
+        let fds = [raw(&self.io.front_end_fd()), raw(&self.io.engine_fd())];
+        for (index, (fd, token)) in fds.into_iter().zip([FRONT_END, ENGINE]).enumerate() {
+            if self.watched[index] == wanted[index] {
+                continue;
+            }
+            match poller.change(fd, token, wanted[index]) {
+                Ok(()) => self.watched[index] = wanted[index],
+                Err(error) => log::error!("port={name} event=epoll-failed: {error}"),
+            }
+        }
+    }
+
+    /// Ends the session; when this returns nothing of the guest is in use any more.
+    pub(super) fn end(self, poller: &Poller) {
+        // Those that were never added have nothing to be removed.
+        let _ = poller.remove(raw(&self.io.front_end_fd()));
+        let _ = poller.remove(raw(&self.io.engine_fd()));
+        drop(self.io);
+        self.engine.end();
+    }
+}

@@ -1,0 +1,169 @@
+//! The way into a shard from other threads: a bounded queue of commands and an eventfd.
+//!
+//! Commands are applied between visits, so no frame sees half of a change. Those that take
+//! something away (memory, a ring) are answered, and the sender waits for the answer: once a
+//! front-end is told that a ring has stopped it may unmap what the ring lies in.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use ring::{GuestMap, RingLayout};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::counters::PortCounters;
+
+/// Commands that may wait; a sender past this blocks until the shard has taken some.
+const DEPTH: usize = 64;
+
+/// All that a ring needs to start.
+#[derive(Debug)]
+pub struct RingStart {
+    /// Where the ring lies and how many entries it has.
+    pub layout: RingLayout,
+    /// The next entry of the available ring to be looked at.
+    pub next_avail: u16,
+    /// Acknowledged virtio feature bits.
+    pub features: u64,
+    /// Signalled by the guest when it has made entries available.
+    pub kick: File,
+    /// Signalled by us when we have used entries, if the front-end wants that.
+    pub call: Option<File>,
+    /// Signalled by us when the ring is broken.
+    pub err: Option<File>,
+    /// Whether frames may pass already.
+    pub enabled: bool,
+}
+
+/// What other threads ask of a shard. Rings are named by the vring index of the front-end.
+#[derive(Debug)]
+pub enum Command {
+    /// Start a ring, replacing it if it runs.
+    Start(usize, Box<RingStart>),
+    /// Stop a ring; answered with the index of the first entry that was not completed.
+    Stop(usize, SyncSender<u16>),
+    /// Let frames pass, or not; answered when it holds.
+    Enable(usize, bool, SyncSender<()>),
+    /// A new kick descriptor for a running ring.
+    Kick(usize, File),
+    /// A new call descriptor for a ring.
+    Call(usize, Option<File>),
+    /// A new error descriptor for a ring.
+    Err(usize, Option<File>),
+    /// A new memory generation; answered when the old one is no longer used.
+    Memory(Arc<GuestMap>, SyncSender<()>),
+    /// The session has ended: stop all rings and forget the memory; answered when done.
+    Detach(SyncSender<()>),
+    /// Announce this address to the uplink by a reverse ARP request.
+    Announce([u8; 6]),
+    /// The guest's link has this MTU, in bytes.
+    Mtu(u16),
+    /// Take nothing more, deliver what is queued until the deadline (monotonic nanoseconds), answer.
+    Drain(u64, SyncSender<()>),
+    /// Answered with a copy of the counters.
+    Counters(SyncSender<PortCounters>),
+    /// End the thread.
+    End,
+}
+
+/// The sending half; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ShardHandle {
+    commands: SyncSender<Command>,
+    wake: Arc<EventFd>,
+}
+
+/// The shard no longer runs, so nothing can be asked of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the packet thread has ended; restart the daemon")]
+pub struct ShardGone;
+
+impl ShardHandle {
+    /// Hands `command` to the shard and wakes it.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when its thread has ended.
+    pub fn send(&self, command: Command) -> Result<(), ShardGone> {
+        self.commands.send(command).map_err(|_| ShardGone)?;
+        // The counter saturating means that a wake-up is pending anyway.
+        let _ = self.wake.write(1);
+        Ok(())
+    }
+
+    /// Hands over the command that `make` builds around an answer channel, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when its thread has ended.
+    pub fn ask<T>(&self, make: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, ShardGone> {
+        let (answer, wait) = sync_channel(1);
+        self.send(make(answer))?;
+        wait.recv().map_err(|_| ShardGone)
+    }
+}
+
+/// The receiving half, owned by the shard.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    commands: Receiver<Command>,
+    wake: Arc<EventFd>,
+}
+
+impl Mailbox {
+    /// A mailbox and the handle that feeds it.
+    pub(crate) fn new() -> io::Result<(Self, ShardHandle)> {
+        let (sender, commands) = sync_channel(DEPTH);
+        let wake = Arc::new(EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK)?);
+        let handle = ShardHandle {
+            commands: sender,
+            wake: Arc::clone(&wake),
+        };
+        Ok((Self { commands, wake }, handle))
+    }
+
+    /// Readable when a command waits.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+
+    /// Forgets past wake-ups. Call before [`Self::take`], or one may be missed.
+    pub(crate) fn clear_wake(&self) {
+        // Nothing to read means nothing to forget.
+        let _ = self.wake.read();
+    }
+
+    /// The next command, if any.
+    pub(crate) fn take(&self) -> Option<Command> {
+        self.commands.try_recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_comes_back_to_the_one_who_asked() {
+        let (mailbox, handle) = Mailbox::new().unwrap();
+        let asker = std::thread::spawn(move || handle.ask(|answer| Command::Stop(3, answer)));
+        let command = loop {
+            if let Some(command) = mailbox.take() {
+                break command;
+            }
+            std::thread::yield_now();
+        };
+        let Command::Stop(3, answer) = command else {
+            panic!("not what was sent")
+        };
+        answer.send(17).unwrap();
+        assert_eq!(asker.join().unwrap().unwrap(), 17);
+    }
+
+    #[test]
+    fn asking_a_shard_that_has_ended_is_an_error_and_does_not_hang() {
+        let (mailbox, handle) = Mailbox::new().unwrap();
+        drop(mailbox);
+        assert!(handle.ask(Command::Detach).is_err());
+    }
+}

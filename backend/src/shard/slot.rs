@@ -1,0 +1,247 @@
+//! One ring of a port, as the shard holds it: stopped, running or broken.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use ring::{GuestMap, Ring, RingFault, RingOptions, SetupError};
+use virtio_bindings::virtio_config::{VIRTIO_F_IN_ORDER, VIRTIO_F_VERSION_1};
+use virtio_bindings::virtio_net::VIRTIO_NET_F_MRG_RXBUF;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+
+use super::mailbox::RingStart;
+use crate::poller::{Interest, Poller};
+
+/// Why a ring could not start. The front-end is at fault; the ring is broken until it is reset.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// Ring started before there was memory for it.
+    #[error("the front-end started the ring before it shared the guest's memory")]
+    NoMemory,
+    /// A driver for the interface before virtio 1.0.
+    #[error("the guest's driver did not accept VIRTIO_F_VERSION_1; use a virtio 1.0 driver")]
+    Legacy,
+    /// Addresses or size make no ring.
+    #[error("{0}")]
+    Layout(#[from] SetupError),
+    /// The kick descriptor cannot be waited for.
+    #[error("the kick descriptor cannot be watched: {0}")]
+    Kick(std::io::Error),
+}
+
+/// A ring that frames may pass through.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) ring: Ring,
+    /// Whether a frame may lie in several chains.
+    pub(crate) mergeable: bool,
+    kick: File,
+    call: Option<File>,
+    /// Whether the guest was asked to kick; spares asking again.
+    asked: bool,
+}
+
+impl Running {
+    fn start(
+        start: RingStart,
+        map: Option<&Arc<GuestMap>>,
+        poller: &Poller,
+        token: u64,
+    ) -> Result<Self, StartError> {
+        let map = map.ok_or(StartError::NoMemory)?;
+        let has = |bit: u32| start.features & (1 << bit) != 0;
+        if !has(VIRTIO_F_VERSION_1) {
+            return Err(StartError::Legacy);
+        }
+        let options = RingOptions {
+            event_idx: has(VIRTIO_RING_F_EVENT_IDX),
+            indirect: has(VIRTIO_RING_F_INDIRECT_DESC),
+            in_order: has(VIRTIO_F_IN_ORDER),
+        };
+        let ring = Ring::new(Arc::clone(map), start.layout, options, start.next_avail)?;
+        poller
+            .add(start.kick.as_raw_fd(), token, Interest::EDGE)
+            .map_err(StartError::Kick)?;
+        // What an earlier process published without a call is not known.
+        start.call.iter().for_each(signal);
+        Ok(Self {
+            ring,
+            mergeable: has(VIRTIO_NET_F_MRG_RXBUF),
+            kick: start.kick,
+            call: start.call,
+            asked: false,
+        })
+    }
+
+    /// Makes what was completed visible, and calls the guest if it wants that. Returns whether it
+    /// was called.
+    pub(crate) fn publish(&mut self) -> bool {
+        let wanted = self.ring.publish();
+        if wanted && let Some(call) = &self.call {
+            signal(call);
+        }
+        wanted
+    }
+
+    /// Asks to be kicked for entries that come, or with `polling` only looks for them; true when
+    /// some have come since the last look.
+    pub(crate) fn ask_for_kick(&mut self, polling: bool) -> Result<bool, RingFault> {
+        if polling {
+            let seen = self.ring.pending();
+            return Ok(self.ring.available()? != seen);
+        }
+        self.asked = true;
+        let come = self.ring.enable_kicks()?;
+        if come {
+            self.no_kicks();
+        }
+        Ok(come)
+    }
+
+    /// Spares the guest kicks while we look anyway.
+    pub(crate) fn no_kicks(&mut self) {
+        if self.asked {
+            self.asked = false;
+            self.ring.disable_kicks();
+        }
+    }
+}
+
+/// Adds one to an eventfd. Its counter being full is as good as a signal.
+fn signal(event: &File) {
+    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+}
+
+#[derive(Debug)]
+enum State {
+    Stopped,
+    Running(Box<Running>),
+    /// Out of use until the front-end resets it; keeps the position for the answer.
+    Broken,
+}
+
+/// A place for a ring.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    state: State,
+    enabled: bool,
+    next_avail: u16,
+    err: Option<File>,
+    token: u64,
+}
+
+impl Slot {
+    /// An empty place, whose kicks the poller reports as `token`.
+    pub(crate) const fn new(token: u64) -> Self {
+        Self {
+            state: State::Stopped,
+            enabled: false,
+            next_avail: 0,
+            err: None,
+            token,
+        }
+    }
+
+    /// Puts a ring here, in place of whatever was.
+    pub(crate) fn start(
+        &mut self,
+        mut start: RingStart,
+        map: Option<&Arc<GuestMap>>,
+        poller: &Poller,
+    ) -> Result<(), StartError> {
+        self.stop(poller);
+        self.enabled = start.enabled;
+        self.next_avail = start.next_avail;
+        self.err = start.err.take();
+        match Running::start(start, map, poller, self.token) {
+            Ok(running) => {
+                self.state = State::Running(Box::new(running));
+                Ok(())
+            }
+            Err(error) => {
+                self.broken(poller);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the ring away and says where it stood.
+    pub(crate) fn stop(&mut self, poller: &Poller) -> u16 {
+        self.halt(poller);
+        self.state = State::Stopped;
+        self.next_avail
+    }
+
+    /// Takes the ring out of use until the front-end stops and starts it again.
+    pub(crate) fn broken(&mut self, poller: &Poller) {
+        self.halt(poller);
+        self.state = State::Broken;
+        if let Some(err) = &self.err {
+            signal(err);
+        }
+    }
+
+    fn halt(&mut self, poller: &Poller) {
+        if let State::Running(running) = &mut self.state {
+            // What was completed but not published belongs to the position we report.
+            running.publish();
+            self.next_avail = running.ring.next_avail();
+            // It was added when the ring started.
+            let _ = poller.remove(running.kick.as_raw_fd());
+        }
+    }
+
+    /// The ring, if frames may pass.
+    #[inline]
+    pub(crate) fn active(&mut self) -> Option<&mut Running> {
+        match &mut self.state {
+            State::Running(running) if self.enabled => Some(running),
+            _ => None,
+        }
+    }
+
+    /// Whether frames may pass.
+    pub(crate) fn is_active(&self) -> bool {
+        self.enabled && matches!(self.state, State::Running(_))
+    }
+
+    /// Lets frames pass or not.
+    pub(crate) fn enable(&mut self, enabled: bool) {
+        self.enabled = enabled;
+    }
+
+    /// Waits for kicks on another descriptor.
+    pub(crate) fn set_kick(&mut self, kick: File, poller: &Poller) -> Result<(), StartError> {
+        if let State::Running(running) = &mut self.state {
+            // The old one was added when the ring started.
+            let _ = poller.remove(running.kick.as_raw_fd());
+            running.kick = kick;
+            let added = poller.add(running.kick.as_raw_fd(), self.token, Interest::EDGE);
+            return added.map_err(StartError::Kick);
+        }
+        Ok(())
+    }
+
+    /// Calls on another descriptor from now on, and once at once: a call may have been lost.
+    pub(crate) fn set_call(&mut self, call: Option<File>) {
+        if let State::Running(running) = &mut self.state {
+            running.call = call;
+            if let Some(call) = &running.call {
+                signal(call);
+            }
+        }
+    }
+
+    /// Reports errors on another descriptor from now on.
+    pub(crate) fn set_err(&mut self, err: Option<File>) {
+        self.err = err;
+    }
+
+    /// Looks for the ring in another memory generation.
+    pub(crate) fn rebind(&mut self, map: &Arc<GuestMap>) -> Result<(), SetupError> {
+        match &mut self.state {
+            State::Running(running) => running.ring.rebind(Arc::clone(map)),
+            _ => Ok(()),
+        }
+    }
+}
