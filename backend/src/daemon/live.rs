@@ -81,11 +81,8 @@ impl Live {
                     Ok(())
                 }
                 Event::RingLost(ring) => {
-                    log::warn!(
-                        "port={name} ring={ring} state=lost: the front-end took the memory under \
-                         the running ring away"
-                    );
-                    Ok(())
+                    let vring = usize::try_from(ring).unwrap_or(usize::MAX);
+                    shard.send(Command::Break(vring))
                 }
                 Event::Closed(reason) => {
                     closed = Some(reason);

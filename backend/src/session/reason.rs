@@ -47,6 +47,9 @@ pub enum Refusal {
     /// Fewer descriptors than the message says.
     #[error("a descriptor is missing")]
     MissingDescriptor,
+    /// A kick without descriptor, which asks for the ring to be polled for ever.
+    #[error("ring {0} has no kick event, and rings are not polled")]
+    PolledRing(u32),
     /// A kick, call or error descriptor that is no eventfd.
     #[error("the descriptor is no event")]
     NotAnEvent,

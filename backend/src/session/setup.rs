@@ -110,6 +110,9 @@ impl Session {
     pub(super) fn set_vring_kick(&mut self, message: Message) -> Result<Granted, Fault> {
         let index = check_event(parse_u64(&message.body)?, &message.fds)?;
         let ring = ring_mut(&mut self.rings, index)?;
+        if message.fds.is_empty() {
+            return Err(Refusal::PolledRing(index).into());
+        }
         if self.features.is_none() {
             return Err(Refusal::NoFeatures.into());
         }

@@ -100,6 +100,9 @@ impl Port {
                     slot.set_err(err);
                 }
             }
+            Command::Break(vring) => {
+                self.break_ring(vring, &"the front-end took its memory away", poller);
+            }
             Command::Memory(map, done) => {
                 self.set_memory(map, poller);
                 let _ = done.send(());
@@ -150,6 +153,7 @@ impl Port {
         if let Some(slot) = self.slot(vring) {
             slot.broken(poller);
         }
+        self.after_change(poller);
     }
 
     fn set_offloads(&self) {

@@ -52,6 +52,8 @@ pub enum Command {
     Call(usize, Option<File>),
     /// A new error descriptor for a ring.
     Err(usize, Option<File>),
+    /// Take a ring out of use: the front-end took away what it lay in.
+    Break(usize),
     /// A new memory generation; answered when the old one is no longer used.
     Memory(Arc<GuestMap>, SyncSender<()>),
     /// The session has ended: stop all rings and forget the memory; answered when done.
