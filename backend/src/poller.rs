@@ -41,6 +41,8 @@ pub struct Ready {
     pub readable: bool,
     /// Writable.
     pub writable: bool,
+    /// Failed or hung up.
+    pub broken: bool,
 }
 
 /// What a descriptor is watched for.
@@ -208,6 +210,7 @@ impl Poller {
                 token,
                 readable: broken || events.contains(Events::EPOLLIN),
                 writable: broken || events.contains(Events::EPOLLOUT),
+                broken,
             });
         }
         Ok(())
@@ -259,7 +262,8 @@ mod tests {
             [Ready {
                 token: 7,
                 readable: true,
-                writable: false
+                writable: false,
+                broken: false
             }]
         );
     }

@@ -57,7 +57,7 @@ fn features(offload: Offload, queues: u16) -> u64 {
 pub(super) fn session_config(config: &PortConfig, tap: &Tap) -> Result<SessionConfig, TapError> {
     let offered = features(tap.probe_offloads()?, config.queues);
     let mut session = SessionConfig::new(offered, 2 * config.queues);
-    session.max_mtu = config.mtu.unwrap_or(u16::MAX);
+    session.max_mtu = config.mtu.unwrap_or_else(|| tap.mtu());
     Ok(session)
 }
 

@@ -217,6 +217,7 @@ impl Port {
                     .drops
                     .add(DropReason::NotListening, lost);
                 self.pairs[index].stalled = false;
+                self.pairs[index].stall_logged = false;
                 self.pairs[index].blocked_since = None;
             }
             let readable = listens && !self.draining;
@@ -269,7 +270,7 @@ impl Port {
         let Some(fd) = self.tap.queues().get(pair).map(AsRawFd::as_raw_fd) else {
             return;
         };
-        if self.pairs[pair].interest == interest {
+        if self.uplink_gone || self.pairs[pair].interest == interest {
             return;
         }
         let token = Token {
@@ -280,6 +281,22 @@ impl Port {
         match poller.change(fd, token, interest) {
             Ok(()) => self.pairs[pair].interest = interest,
             Err(error) => log::error!("port={} queue={pair}: {error}", self.tap.name()),
+        }
+    }
+
+    /// The uplink's device was taken away: its queues would report that for ever.
+    pub(super) fn uplink_is_gone(&mut self, poller: &Poller) {
+        if self.uplink_gone {
+            return;
+        }
+        self.uplink_gone = true;
+        log::error!(
+            "port={} uplink=gone: the tap was deleted; restart the daemon to have it again",
+            self.tap.name()
+        );
+        for queue in self.tap.queues() {
+            // Those that cannot be removed are not in the set.
+            let _ = poller.remove(queue.as_raw_fd());
         }
     }
 

@@ -175,12 +175,16 @@ impl Shard {
                         port.counters.kicks += 1;
                     }
                 }
-                Kind::Uplink(pair) if report.writable => {
-                    if let Some(port) = self.ports.get_mut(token.port) {
+                Kind::Uplink(pair) => {
+                    let Some(port) = self.ports.get_mut(token.port) else {
+                        continue;
+                    };
+                    if report.broken {
+                        port.uplink_is_gone(&self.poller);
+                    } else if report.writable {
                         port.uplink_writable(pair, &self.poller);
                     }
                 }
-                Kind::Uplink(_) => {}
             }
         }
     }

@@ -41,8 +41,11 @@ pub(super) struct Pair {
     pub(super) interest: Interest,
     /// Since when (monotonic nanoseconds) the guest has had no buffers for a frame that waits.
     pub(super) blocked_since: Option<u64>,
-    /// The guest left frames waiting for so long that they are dropped until it posts buffers.
+    /// The guest left a frame waiting for so long that what does not fit is dropped at once, until
+    /// something fits again.
     pub(super) stalled: bool,
+    /// Whether the guest's stalls have been logged in this session: a guest could cause many.
+    pub(super) stall_logged: bool,
     /// Whether frames have been waiting for the limiter.
     pub(super) demand: Demand,
     /// Whether the uplink queue takes part in the uplink's spreading of flows.
@@ -76,6 +79,8 @@ pub(super) struct Port {
     pub(super) demand: Demand,
     /// The shard looks again before it sleeps, so kicks are not needed.
     pub(super) polling: bool,
+    /// The uplink's device is gone.
+    pub(super) uplink_gone: bool,
     /// The uplink does not take frames since then (monotonic nanoseconds).
     pub(super) uplink_down_since: Option<u64>,
     pub(super) carrier: bool,
@@ -109,6 +114,7 @@ impl Port {
                 interest: Interest::NONE,
                 blocked_since: None,
                 stalled: false,
+                stall_logged: false,
                 demand: Demand::Fresh,
                 attached: true,
             });
@@ -132,6 +138,7 @@ impl Port {
             next_transmit: 0,
             next_receive: 0,
             polling: false,
+            uplink_gone: false,
             draining: false,
             demand: Demand::Fresh,
             uplink_down_since: None,

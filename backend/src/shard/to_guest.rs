@@ -82,9 +82,8 @@ impl Port {
             let delivered = self.deliver(pair, now, poller);
             let may_read = match delivered {
                 Stop::Dry => true,
-                // With a limit the uplink is read on, into the queue; without one it is left alone,
-                // unless the guest has stalled and frames are not held for it any more.
-                _ => self.shaped_to_guest || self.pairs[pair].stalled,
+                // With a limit the uplink is read on, into the queue; without one it is left alone.
+                _ => self.shaped_to_guest,
             };
             if self.draining || !may_read {
                 stop = delivered;
@@ -137,6 +136,9 @@ impl Port {
                         .drops
                         .add(DropReason::BufferTooSmall, 1);
                 }
+                Ok(GatherOutcome::TooFew) if slot.stalled => {
+                    self.counters.to_guest.drops.add(DropReason::Stalled, 1);
+                }
                 Ok(GatherOutcome::TooFew) => return Stop::Blocked,
                 Err(fault) => {
                     self.break_ring(2 * pair, &fault, poller);
@@ -173,14 +175,12 @@ impl Port {
             // Nothing there, or the uplink is down: it reports when that changes.
             Err(_) => return false,
         };
-        let drop = if slot.stalled {
-            Err(DropReason::Stalled)
-        } else if !slot.backlog.has_room(len, ahead) {
+        let admitted = if !slot.backlog.has_room(len, ahead) {
             Err(DropReason::QueueFull)
         } else {
             cost_of(&slot.backlog.spare()[..len], self.framing)
         };
-        match drop {
+        match admitted {
             Ok(cost) => slot.backlog.push(len, cost),
             Err(reason) => self.counters.to_guest.drops.add(reason, 1),
         }
@@ -222,8 +222,7 @@ impl Port {
                     .map_or(Progress::More, |at| Progress::At(at.ceil_nanos()));
             }
             Stop::Blocked => {
-                let stalled = self.pairs[pair].stalled;
-                interest.readable &= self.shaped_to_guest || stalled;
+                interest.readable &= self.shaped_to_guest;
                 progress = self.blocked(pair, now, poller);
             }
         }
@@ -248,21 +247,19 @@ impl Port {
                 return Progress::Idle;
             }
         }
-        if slot.stalled {
-            return Progress::Idle;
-        }
         let since = *slot.blocked_since.get_or_insert(now.nanos);
         if now.nanos.saturating_sub(since) < STALL {
             return Progress::At(since + STALL);
         }
         slot.stalled = true;
-        let lost = slot.backlog.clear();
-        self.counters.to_guest.drops.add(DropReason::Stalled, lost);
-        log::warn!(
-            "port={} queue={pair} state=stalled: the guest posts no receive buffers; \
-             frames for it are dropped until it does",
-            self.tap.name()
-        );
+        if !slot.stall_logged {
+            slot.stall_logged = true;
+            log::warn!(
+                "port={} queue={pair} state=stalled: the guest posts too few receive buffers; what \
+                 does not fit is dropped until it posts more",
+                self.tap.name()
+            );
+        }
         Progress::More
     }
 }
