@@ -204,7 +204,13 @@ impl Tap {
         if !self.made_by_us {
             return Ok(());
         }
-        self.ioctl("end the persistence", |fd| sys::set_persist(fd, false))
+        self.ioctl("end the persistence", |fd| {
+            match sys::set_persist(fd, false) {
+                // Somebody deleted it before us.
+                Err(error) if error.raw_os_error() == Some(libc::EBADFD) => Ok(()),
+                done => done,
+            }
+        })
     }
 
     fn set_header(&self) -> Result<(), TapError> {

@@ -81,6 +81,15 @@ fn a_tap_that_we_made_goes_on_a_clean_end() {
 }
 
 #[test]
+fn a_tap_that_somebody_deleted_is_no_trouble_at_the_end() {
+    in_namespace(|| {
+        let tap = Tap::open(&config(1)).unwrap();
+        ip("link del vm1");
+        tap.remove_if_ours().unwrap();
+    });
+}
+
+#[test]
 fn a_tap_outlives_a_kill_and_the_next_run_knows_it_as_ours() {
     in_namespace(|| {
         drop(Tap::open(&config(1)).unwrap());
