@@ -60,7 +60,6 @@ pub struct EngineFactory {
     listener: UnixListener,
     /// Names the listener's socket after its path is gone.
     socket: OwnedFd,
-    config: EngineConfig,
     shard: ShardHandle,
 }
 
@@ -72,15 +71,15 @@ impl EngineFactory {
     ///
     /// # Errors
     /// When no private socket can be made in the system's directory for temporary files.
-    pub fn new(config: EngineConfig, shard: ShardHandle) -> io::Result<Self> {
+    pub fn new(shard: ShardHandle) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("netqos-vhost-").tempdir()?;
         let path = directory.path().join("engine");
         let listener = UnixListener::bind(&path)?;
+        listener.set_nonblocking(true)?;
         let socket = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self {
             listener,
             socket,
-            config,
             shard,
         })
     }
@@ -89,11 +88,10 @@ impl EngineFactory {
     ///
     /// # Errors
     /// When the process is out of descriptors, threads or memory. What was made is undone.
-    pub fn start(&self) -> Result<(Engine, UnixStream), EngineError> {
-        let ours = UnixStream::connect(format!("/proc/self/fd/{}", self.socket.as_raw_fd()))?;
+    pub fn start(&self, config: EngineConfig) -> Result<(Engine, UnixStream), EngineError> {
         let memory = Memory::new(GuestMemoryMmap::new());
         let backend = Arc::new(PortBackend {
-            config: self.config,
+            config,
             shared: Arc::new(Shared {
                 shard: self.shard.clone(),
                 features: AtomicU64::new(0),
@@ -106,6 +104,8 @@ impl EngineFactory {
         let daemon = VhostUserDaemon::new("vhost-user".to_owned(), backend, memory);
         CONTEXT.set(None);
         let mut daemon = daemon.map_err(EngineError::Daemon)?;
+        self.forget_pending()?;
+        let ours = UnixStream::connect(format!("/proc/self/fd/{}", self.socket.as_raw_fd()))?;
         let mut listener = Listener::from(self.listener.try_clone()?);
         daemon.start(&mut listener).map_err(EngineError::Daemon)?;
         Ok((
@@ -115,6 +115,18 @@ impl EngineFactory {
             },
             ours,
         ))
+    }
+
+    /// Takes away what an earlier start that failed has left waiting, or every later engine would
+    /// be given the connection of the one before.
+    fn forget_pending(&self) -> io::Result<()> {
+        loop {
+            match self.listener.accept() {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

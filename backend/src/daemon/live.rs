@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use super::{ENGINE, FRONT_END, raw};
+use super::{ENGINE, FRONT_END, offer, raw};
 use crate::engine::{Engine, EngineError, EngineFactory};
 use crate::poller::{Interest, Poller};
 use crate::session::{CloseReason, Event, SessionConfig, SessionIo};
@@ -27,7 +27,7 @@ impl Live {
         poller: &Poller,
         now: Instant,
     ) -> Result<Self, EngineError> {
-        let (engine, ours) = engines.start()?;
+        let (engine, ours) = engines.start(offer::engine_config(config))?;
         let mut events = Vec::new();
         let io = SessionIo::new(config.clone(), stream, ours, now, &mut events);
         let live = Self {

@@ -64,20 +64,23 @@ const ENGINE: u64 = 3;
 /// # Errors
 /// When something the port needs cannot be had; nothing is left behind then.
 pub fn run(config: &PortConfig) -> Result<(), DaemonError> {
+    let system = |what| move |error| DaemonError::System(what, error);
     let entrance = Entrance::open(&config.front_end)?;
+    let poller = Poller::new().map_err(system("epoll"))?;
+    let signals = Signals::new().map_err(system("signals"))?;
+    let (shard, thread) = Shard::spawn(config.poll).map_err(system("the packet thread"))?;
+    let engines = EngineFactory::new(shard.clone()).map_err(system("the engine's socket"))?;
+    // Last, because what fails before needs nothing undone.
     let tap = Tap::open(&config.tap)?;
     let name = tap.name().to_string();
-    let session = offer::session_config(config, &tap)?;
-    let (handle, thread) = start_shard(config, tap)?;
-    let engines = EngineFactory::new(offer::engine_config(&session), handle.clone())
-        .map_err(|error| DaemonError::System("the engine's socket", error))?;
+    let session = add_port(config, tap, &shard)?;
     let mut daemon = Daemon {
-        poller: Poller::new().map_err(|error| DaemonError::System("epoll", error))?,
-        signals: Signals::new().map_err(|error| DaemonError::System("signals", error))?,
+        poller,
+        signals,
         entrance,
         engines,
         session,
-        shard: handle,
+        shard,
         name,
         live: None,
         refused: None,
@@ -88,10 +91,19 @@ pub fn run(config: &PortConfig) -> Result<(), DaemonError> {
     served.and(finished)
 }
 
-fn start_shard(
+/// Gives the tap to the packet thread; what a session may then offer. Undone if it fails.
+fn add_port(
     config: &PortConfig,
     tap: Tap,
-) -> Result<(ShardHandle, JoinHandle<Vec<Tap>>), DaemonError> {
+    shard: &ShardHandle,
+) -> Result<SessionConfig, DaemonError> {
+    let session = match offer::session_config(config, &tap) {
+        Ok(session) => session,
+        Err(error) => {
+            tap.remove_if_ours()?;
+            return Err(error.into());
+        }
+    };
     let unit = u64::from(tap.mtu()) + ETHERNET_HEADER;
     let settings = PortSettings {
         queues: usize::from(config.queues),
@@ -100,10 +112,15 @@ fn start_shard(
         framing: Framing::ETHERNET,
         mac: config.mac,
     };
-    let system = |error| DaemonError::System("the packet thread", error);
-    let (mut shard, handle) = Shard::new(config.poll).map_err(system)?;
-    shard.add_port(tap, &settings).map_err(system)?;
-    Ok((handle, shard.spawn().map_err(system)?))
+    let port = Box::new((tap, settings));
+    match shard.ask(|answer| Command::AddPort(port, answer))? {
+        Ok(()) => Ok(session),
+        Err(refused) => {
+            let (error, tap) = *refused;
+            tap.remove_if_ours()?;
+            Err(DaemonError::System("the tap's queues", error))
+        }
+    }
 }
 
 /// The limiter that a direction's options ask for.

@@ -9,12 +9,13 @@ use std::sync::mpsc::SyncSender;
 use ring::GuestMap;
 
 use super::counters::DropReason;
-use super::mailbox::{Command, RingStart};
-use super::port::{Now, Port};
+use super::mailbox::{Added, Command, RingStart};
+use super::port::{Now, Port, PortSettings};
 use super::rarp;
 use super::token::{Kind, Token};
 use super::{Progress, Shard, offload};
 use crate::poller::{Interest, Poller};
+use crate::uplink::Tap;
 
 /// A drain that was asked for.
 #[derive(Debug)]
@@ -34,6 +35,11 @@ impl Shard {
     fn apply(&mut self, command: Command) {
         match command {
             Command::End => self.ended = true,
+            Command::AddPort(port, answer) => {
+                let (tap, settings) = *port;
+                let added = self.add_port(tap, &settings);
+                let _ = answer.send(added);
+            }
             Command::Drain(deadline, done) => {
                 for port in &mut self.ports {
                     port.draining = true;
@@ -47,6 +53,15 @@ impl Shard {
                 }
             }
         }
+    }
+
+    fn add_port(&mut self, tap: Tap, settings: &PortSettings) -> Added {
+        let port = Port::new(self.ports.len(), tap, settings);
+        if let Err(error) = port.join(&self.poller) {
+            return Err(Box::new((error, port.tap)));
+        }
+        self.ports.push(port);
+        Ok(())
     }
 
     /// Answers a drain when nothing waits any more or its time is up.
@@ -124,7 +139,7 @@ impl Port {
                 let _ = answer.send(self.counters.clone());
             }
             // Those of the whole shard were handled by it.
-            Command::Drain(..) | Command::End => {}
+            Command::AddPort(..) | Command::Drain(..) | Command::End => {}
         }
     }
 

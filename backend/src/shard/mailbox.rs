@@ -14,6 +14,8 @@ use ring::{GuestMap, RingLayout};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::counters::PortCounters;
+use super::port::PortSettings;
+use crate::uplink::Tap;
 
 /// Commands that may wait; a sender past this blocks until the shard has taken some.
 const DEPTH: usize = 64;
@@ -37,9 +39,14 @@ pub struct RingStart {
     pub enabled: bool,
 }
 
+/// The answer to [`Command::AddPort`]: the tap comes back when it cannot be served.
+pub type Added = Result<(), Box<(io::Error, Tap)>>;
+
 /// What other threads ask of a shard. Rings are named by the vring index of the front-end.
 #[derive(Debug)]
 pub enum Command {
+    /// Serve a guest on this tap. Its carrier stays off until the guest's rings run.
+    AddPort(Box<(Tap, PortSettings)>, SyncSender<Added>),
     /// Start a ring, replacing it if it runs.
     Start(usize, Box<RingStart>),
     /// Stop a ring; answered with the index of the first entry that was not completed.
@@ -66,7 +73,7 @@ pub enum Command {
     Drain(u64, SyncSender<()>),
     /// Answered with a copy of the counters.
     Counters(SyncSender<PortCounters>),
-    /// End the thread.
+    /// End the thread, which gives the taps back.
     End,
 }
 

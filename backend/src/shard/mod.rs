@@ -27,7 +27,7 @@ use crate::poller::{Interest, Poller, Ready};
 use crate::uplink::Tap;
 
 pub use self::counters::{DirectionCounters, DropReason, Drops, PortCounters};
-pub use self::mailbox::{Command, RingStart, ShardGone, ShardHandle};
+pub use self::mailbox::{Added, Command, RingStart, ShardGone, ShardHandle};
 pub use self::port::PortSettings;
 
 /// Frames one direction of a port may move before the others have their turn.
@@ -71,46 +71,25 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard that polls for `poll` before it sleeps, and the handle that commands it.
+    /// Starts a packet thread that polls for `poll` before it sleeps. It ends by [`Command::End`]
+    /// and gives the taps back.
     ///
     /// # Errors
-    /// When the process is out of descriptors.
-    pub fn new(poll: Duration) -> io::Result<(Self, ShardHandle)> {
+    /// When the process is out of descriptors or threads.
+    pub fn spawn(poll: Duration) -> io::Result<(ShardHandle, JoinHandle<Vec<Tap>>)> {
         let poller = Poller::new()?;
         let (mailbox, handle) = Mailbox::new()?;
         poller.add(mailbox.fd(), Token::MAILBOX.encode(), Interest::READ)?;
-        let ports = Vec::new();
-        Ok((
-            Self {
-                poller,
-                mailbox,
-                ports,
-                poll,
-                drain: None,
-                ended: false,
-            },
-            handle,
-        ))
-    }
-
-    /// Gives the shard a port on `tap`. Its carrier stays off until a guest's rings run.
-    ///
-    /// # Errors
-    /// When the uplink's queues cannot be watched.
-    pub fn add_port(&mut self, tap: Tap, settings: &PortSettings) -> io::Result<()> {
-        let port = Port::new(self.ports.len(), tap, settings, &self.poller)?;
-        self.ports.push(port);
-        Ok(())
-    }
-
-    /// Starts the thread. It ends by [`Command::End`] and gives the uplinks back.
-    ///
-    /// # Errors
-    /// When the process may not start threads.
-    pub fn spawn(self) -> io::Result<JoinHandle<Vec<Tap>>> {
-        std::thread::Builder::new()
-            .name("shard".to_owned())
-            .spawn(move || self.run())
+        let shard = Self {
+            poller,
+            mailbox,
+            ports: Vec::new(),
+            poll,
+            drain: None,
+            ended: false,
+        };
+        let thread = std::thread::Builder::new().name("shard".to_owned());
+        Ok((handle, thread.spawn(move || shard.run())?))
     }
 
     fn run(mut self) -> Vec<Tap> {

@@ -1,5 +1,6 @@
 //! A port: one guest NIC, its queue pairs, its uplink and its limits.
 
+use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -52,6 +53,23 @@ pub(super) struct Pair {
     pub(super) attached: bool,
 }
 
+impl Pair {
+    fn new(port: usize, pair: usize, cap: usize) -> Self {
+        let slot = |kind| Slot::new(Token { port, kind }.encode());
+        Self {
+            transmit: slot(Kind::Transmit(pair)),
+            receive: slot(Kind::Receive(pair)),
+            backlog: Backlog::new(cap),
+            interest: Interest::NONE,
+            blocked_since: None,
+            stalled: false,
+            stall_logged: false,
+            demand: Demand::Fresh,
+            attached: true,
+        }
+    }
+}
+
 /// One guest NIC.
 #[derive(Debug)]
 pub(super) struct Port {
@@ -95,36 +113,14 @@ pub(super) struct Port {
 pub(super) const COPY_MAX: usize = 2048;
 
 impl Port {
-    /// A port on `tap`, with its uplink queues in `poller` but not yet watched.
-    pub(super) fn new(
-        index: usize,
-        tap: Tap,
-        settings: &PortSettings,
-        poller: &Poller,
-    ) -> std::io::Result<Self> {
+    /// A port on `tap`, whose uplink queues are not watched yet.
+    pub(super) fn new(index: usize, tap: Tap, settings: &PortSettings) -> Self {
         let shaped_to_guest = settings.to_guest.rate.is_some() || settings.to_guest.pps.is_some();
         let cap = super::to_guest::queue_cap(&settings.to_guest);
-        let mut pairs = Vec::with_capacity(settings.queues);
-        for pair in 0..settings.queues {
-            let token = |kind: Kind| Token { port: index, kind }.encode();
-            pairs.push(Pair {
-                transmit: Slot::new(token(Kind::Transmit(pair))),
-                receive: Slot::new(token(Kind::Receive(pair))),
-                backlog: Backlog::new(cap),
-                interest: Interest::NONE,
-                blocked_since: None,
-                stalled: false,
-                stall_logged: false,
-                demand: Demand::Fresh,
-                attached: true,
-            });
-            if let Some(fd) = tap.queues().get(pair) {
-                poller.add(fd.as_raw_fd(), token(Kind::Uplink(pair)), Interest::NONE)?;
-            }
-        }
-        Ok(Self {
+        let pairs = (0..settings.queues).map(|pair| Pair::new(index, pair, cap));
+        Self {
             index,
-            pairs,
+            pairs: pairs.collect(),
             tap,
             mac: settings.mac,
             framing: settings.framing,
@@ -147,7 +143,19 @@ impl Port {
             gather: Gather::new(),
             iovecs: IoVecs::with_capacity(ring::vectored::MAX_IOVECS),
             scratch: vec![0; ring::HEADER_LEN + COPY_MAX].into_boxed_slice(),
-        })
+        }
+    }
+
+    /// Puts the uplink queues into the poller, not watched for anything yet.
+    pub(super) fn join(&self, poller: &Poller) -> io::Result<()> {
+        for (pair, queue) in self.tap.queues().iter().enumerate() {
+            let token = Token {
+                port: self.index,
+                kind: Kind::Uplink(pair),
+            };
+            poller.add(queue.as_raw_fd(), token.encode(), Interest::NONE)?;
+        }
+        Ok(())
     }
 
     /// The slot of a vring: even ones are receive rings, odd ones transmit rings
