@@ -8,12 +8,10 @@ use std::collections::VecDeque;
 
 use qos::Cost;
 use ring::HEADER_LEN;
+use ring::net::MAX_FRAME_LEN;
 
-/// The largest unit an uplink hands over: an IPv6 super-frame with two VLAN tags, and its header.
-pub(crate) const MAX_UNIT: usize = HEADER_LEN + MAX_FRAME;
-
-/// The largest frame: 65,535 bytes of IPv6 payload, its header, Ethernet and two VLAN tags.
-pub(crate) const MAX_FRAME: usize = 65_535 + 40 + 14 + 8;
+/// The largest unit an uplink hands over: the longest frame, and its header.
+pub(crate) const MAX_UNIT: usize = HEADER_LEN + MAX_FRAME_LEN as usize;
 
 /// Frames shorter than this count as long as this against the cap, so that the descriptions of
 /// the frames are bounded as their bytes are.

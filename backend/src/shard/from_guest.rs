@@ -7,20 +7,17 @@
 use std::os::fd::AsFd;
 
 use qos::{Demand, FrameShape, Time};
-use ring::{Facts, FrameFault, HEADER_LEN, Offloads, inspect};
+use ring::net::{HEAD_LEN, Header, MAX_FRAME_LEN, MIN_FRAME_LEN};
+use ring::{FrameFault, HEADER_LEN, Offloads, inspect};
 use rustix::io::Errno;
 
-use super::backlog::MAX_FRAME;
 use super::counters::DropReason;
-use super::port::{COPY_MAX, Now, Port};
+use super::port::{Now, Port};
 use super::{Progress, VISIT_BYTES, VISIT_FRAMES, offload};
 use crate::poller::{Interest, Poller};
 
 /// Frames between two publications: completions are never held longer than these take.
 const BATCH: usize = 64;
-
-/// Bytes of a larger frame that are read before it is sent: its headers.
-const PEEK: usize = 512;
 
 /// How long frames wait for an uplink that is down before they are dropped, in nanoseconds.
 const DOWN_HOLD: u64 = 1_000_000_000;
@@ -178,25 +175,21 @@ impl Port {
         if let Err(fault) = self.chain.verdict() {
             return Sent::Dropped(DropReason::Chain(fault));
         }
-        let total = usize::try_from(self.chain.readable_len()).unwrap_or(usize::MAX);
-        let Some(frame_len) = total.checked_sub(HEADER_LEN) else {
-            return Sent::Dropped(DropReason::Frame(FrameFault::Runt));
-        };
-        if frame_len > MAX_FRAME {
+        let frame_len = self.chain.frame_len();
+        if frame_len > MAX_FRAME_LEN {
             return Sent::Dropped(DropReason::Frame(FrameFault::TooLong));
         }
-        let copied = HEADER_LEN
-            + if frame_len <= COPY_MAX {
-                frame_len
-            } else {
-                PEEK
-            };
-        let copied = self.chain.copy_to(0, &mut self.scratch[..copied]);
-        let facts = match self.facts(copied, frame_len, offloads) {
-            Ok(facts) => facts,
+        let total = HEADER_LEN + frame_len as usize;
+        let wanted = if total <= self.scratch.len() {
+            total
+        } else {
+            HEADER_LEN + HEAD_LEN
+        };
+        let copied = self.chain.copy_to(0, &mut self.scratch[..wanted]);
+        let shape = match self.shape(copied, frame_len, offloads) {
+            Ok(shape) => shape,
             Err(reason) => return Sent::Dropped(reason),
         };
-        self.scratch[..HEADER_LEN].copy_from_slice(&facts.header());
         let Some(uplink) = self.tap.queues().get(pair).map(AsFd::as_fd) else {
             return Sent::Dropped(DropReason::UplinkRefused);
         };
@@ -208,31 +201,43 @@ impl Port {
                 .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
         };
         match written {
-            Ok(_) => Sent::Yes(shape(&facts)),
+            Ok(_) => Sent::Yes(shape),
             Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => Sent::Full,
             Err(Errno::IO | Errno::NETDOWN | Errno::BADFD) => Sent::Down,
             Err(_) => Sent::Dropped(DropReason::UplinkRefused),
         }
     }
 
-    fn facts(
-        &self,
+    /// What the copied frame takes on the wire; its header is replaced by what the uplink is to do.
+    fn shape(
+        &mut self,
         copied: usize,
-        frame_len: usize,
+        frame_len: u32,
         offloads: Offloads,
-    ) -> Result<Facts, DropReason> {
-        let (header, head) = self.scratch[..copied]
-            .split_first_chunk()
-            .ok_or(DropReason::Frame(FrameFault::Runt))?;
-        // At most MAX_FRAME, which fits.
-        let frame_len = u32::try_from(frame_len).unwrap_or(u32::MAX);
-        let facts = inspect(header, head, frame_len, offloads).map_err(DropReason::Frame)?;
-        match self.mac {
-            Some(mac) if head.get(6..12) != Some(&mac.octets()[..]) => {
-                Err(DropReason::SourceAddress)
-            }
-            _ => Ok(facts),
+    ) -> Result<FrameShape, DropReason> {
+        let runt = DropReason::Frame(FrameFault::Runt);
+        let (header, head) = self.scratch[..copied].split_first_chunk_mut().ok_or(runt)?;
+        if let Some(mac) = self.mac
+            && head.get(6..12) != Some(&mac.octets()[..])
+        {
+            return Err(DropReason::SourceAddress);
         }
+        if Header::is_plain(header) {
+            // Nothing of the frame matters then but its length: most small frames go this way.
+            *header = [0; HEADER_LEN];
+            return if frame_len < MIN_FRAME_LEN {
+                Err(runt)
+            } else {
+                Ok(FrameShape::single(frame_len))
+            };
+        }
+        let facts = inspect(header, head, frame_len, offloads).map_err(DropReason::Frame)?;
+        *header = facts.header();
+        Ok(FrameShape {
+            len: facts.frame_len,
+            headers: u32::from(facts.headers_len),
+            gso_size: u32::from(facts.gso_size),
+        })
     }
 
     /// Holds frames for a while, then drops them, so that an uplink that stays down does not keep
@@ -253,13 +258,5 @@ impl Port {
         };
         self.watch_uplink(pair, interest, poller);
         Progress::Idle
-    }
-}
-
-fn shape(facts: &Facts) -> FrameShape {
-    FrameShape {
-        len: facts.frame_len,
-        headers: u32::from(facts.headers_len),
-        gso_size: u32::from(facts.gso_size),
     }
 }

@@ -59,6 +59,16 @@ pub struct Header {
 }
 
 impl Header {
+    /// Whether the frame behind this header is to be sent as it is: no checksum to be filled in, no
+    /// segmentation. Then its length is all that has to be known of it, and an all-zero header says
+    /// the same.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(header: &[u8; HEADER_LEN]) -> bool {
+        let [flags, gso_type, ..] = *header;
+        flags & NEEDS_CSUM == 0 && gso_type == GSO_NONE
+    }
+
     /// Decodes a private copy of a header.
     #[must_use]
     pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {

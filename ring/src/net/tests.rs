@@ -318,3 +318,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_plain_header_is_one_that_inspection_leaves_nothing_of() {
+    let frame = tcp4(100);
+    for flags in 0..=u8::MAX {
+        for gso_type in [0, 1, 4, 5, 0x80, 0x81] {
+            let mut header = [0xff; HEADER_LEN];
+            header[..2].copy_from_slice(&[flags, gso_type]);
+            if Header::is_plain(&header) {
+                let facts =
+                    inspect(&header, &frame, u32::try_from(frame.len()).unwrap(), EVERY).unwrap();
+                let [0, 0, _, _, rest @ ..] = facts.header() else {
+                    panic!("{header:?} asks for something");
+                };
+                // Between the two lies the length of the headers, which is but a hint.
+                assert_eq!(rest, [0; 8]);
+                assert_eq!((facts.gso, facts.checksum), (Gso::None, None));
+            } else {
+                assert!(flags & 1 != 0 || gso_type != 0);
+            }
+        }
+    }
+}
