@@ -49,19 +49,31 @@ pub(super) enum Arrival {
 }
 
 impl Entrance {
+    /// Takes the descriptor that was handed in, if that is what the command line asks for.
+    pub(super) fn inherited(front_end: &FrontEnd) -> Result<Option<Self>, EntranceError> {
+        let FrontEnd::Fd(fd) = front_end else {
+            return Ok(None);
+        };
+        Ok(Some(Self::new(match from_fd(*fd)? {
+            Inherited::Listening(listener) => Kind::Listen(listener),
+            Inherited::Connected(stream) => Kind::Once(Some(stream)),
+        })))
+    }
+
     /// Opens what the command line asks for.
     pub(super) fn open(front_end: &FrontEnd) -> Result<Self, EntranceError> {
-        let kind = match front_end {
+        Ok(match front_end {
             FrontEnd::Listen { path, mode, group } => {
-                Kind::Listen(Listener::bind(path, *mode, *group)?)
+                Self::new(Kind::Listen(Listener::bind(path, *mode, *group)?))
             }
-            FrontEnd::Connect { path } => Kind::Connect(Connector::new(path)?),
-            FrontEnd::Fd(fd) => match from_fd(*fd)? {
-                Inherited::Listening(listener) => Kind::Listen(listener),
-                Inherited::Connected(stream) => Kind::Once(Some(stream)),
-            },
-        };
-        Ok(Self { kind, pause: None })
+            FrontEnd::Connect { path } => Self::new(Kind::Connect(Connector::new(path)?)),
+            // Taken already: this says so.
+            FrontEnd::Fd(fd) => return Err(FdError::Twice(*fd).into()),
+        })
+    }
+
+    const fn new(kind: Kind) -> Self {
+        Self { kind, pause: None }
     }
 
     /// What to watch for arrivals, if there is such a thing.

@@ -50,6 +50,10 @@ impl Live {
         self.io.on_front_end_ready(now, &mut self.events);
     }
 
+    pub(super) fn successor_came(&mut self, _now: Instant) {
+        self.io.on_successor(&mut self.events);
+    }
+
     pub(super) fn engine_ready(&mut self, now: Instant) {
         self.io.on_engine_ready(now, &mut self.events);
     }

@@ -65,9 +65,12 @@ const ENGINE: u64 = 3;
 /// When something the port needs cannot be had; nothing is left behind then.
 pub fn run(config: &PortConfig) -> Result<(), DaemonError> {
     let system = |what| move |error| DaemonError::System(what, error);
-    let entrance = Entrance::open(&config.front_end)?;
-    let poller = Poller::new().map_err(system("epoll"))?;
+    // Before any descriptor of ours could have the number of one that was not handed in after all.
+    let inherited = Entrance::inherited(&config.front_end)?;
+    // Before there is anything that a signal's default would leave behind.
     let signals = Signals::new().map_err(system("signals"))?;
+    let poller = Poller::new().map_err(system("epoll"))?;
+    let entrance = inherited.map_or_else(|| Entrance::open(&config.front_end), Ok)?;
     let (shard, thread) = Shard::spawn(config.poll).map_err(system("the packet thread"))?;
     let engines = EngineFactory::new(shard.clone()).map_err(system("the engine's socket"))?;
     // Last, because what fails before needs nothing undone.
@@ -197,8 +200,15 @@ impl Daemon {
         let listens = self.entrance.fd().is_some();
         while listens || self.live.is_none() {
             match self.entrance.arrival(now) {
-                Arrival::Connection(stream) if self.live.is_none() => self.begin(stream, now),
-                Arrival::Connection(_) => self.refuse(now),
+                Arrival::Connection(stream) => {
+                    // The one before may have hung up since the last look.
+                    self.session_turn(Live::successor_came);
+                    if self.live.is_none() {
+                        self.begin(stream, now);
+                    } else {
+                        self.refuse(now);
+                    }
+                }
                 Arrival::None => break,
                 Arrival::Ended => {
                     self.ended = true;

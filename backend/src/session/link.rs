@@ -5,6 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -126,14 +127,12 @@ impl Link {
         !self.outgoing.is_empty()
     }
 
-    /// Whether the peer has gone and left nothing to read.
+    /// Whether the peer has gone, whatever it left to be read.
     pub(super) fn is_abandoned(&self) -> bool {
-        let mut byte = [0];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(
-            rustix::net::recv(&self.socket, &mut byte, flags),
-            Ok((0, _)) | Err(Errno::CONNRESET)
-        )
+        let mut polled = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        matches!(poll(&mut polled, Some(&Timespec::default())), Ok(1))
+            && polled.iter().any(|fd| fd.revents().intersects(gone))
     }
 
     /// The next whole message, or `None` if the rest has not come yet.

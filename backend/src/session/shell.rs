@@ -163,6 +163,14 @@ impl SessionIo {
         }
     }
 
+    /// Another front-end has come: ends the session if its own has gone, even if that left
+    /// messages, whose answers nobody would read.
+    pub fn on_successor(&mut self, events: &mut Vec<Event>) {
+        if self.front_end.is_abandoned() {
+            self.close(CloseReason::PeerClosed, events);
+        }
+    }
+
     /// A message has to be whole in time, counted from its first byte (hostile row 54).
     fn time_message(&mut self, now: Instant) {
         if !self.front_end.is_mid_message() {
