@@ -101,15 +101,25 @@ pub struct Args {
     bridge: Option<String>,
 
     /// Limit each direction to this rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     rate: Option<String>,
 
     /// Limit what the guest sends
-    #[arg(long, value_name = "RATE", conflicts_with = "rate")]
+    #[arg(
+        long,
+        value_name = "RATE",
+        conflicts_with = "rate",
+        allow_hyphen_values = true
+    )]
     rate_from_guest: Option<String>,
 
     /// Limit what the guest receives
-    #[arg(long, value_name = "RATE", conflicts_with = "rate")]
+    #[arg(
+        long,
+        value_name = "RATE",
+        conflicts_with = "rate",
+        allow_hyphen_values = true
+    )]
     rate_to_guest: Option<String>,
 
     /// How much a rested guest may send at once, as a size (64k) or as time at its rate (10ms)

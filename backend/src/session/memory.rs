@@ -86,6 +86,9 @@ impl Region {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     regions: Vec<Region>,
+    /// How often each region was added again. QEMU 7.2 adds and removes every region once for each
+    /// of its queue pairs.
+    repeats: Vec<u32>,
 }
 
 impl Table {
@@ -121,6 +124,7 @@ impl Table {
         let mut pairs: Vec<_> = table.regions.drain(..).zip(fds.drain(..)).collect();
         pairs.sort_by_key(|(region, _)| region.guest);
         (table.regions, *fds) = pairs.into_iter().unzip();
+        table.repeats = vec![0; table.regions.len()];
         let body = table.encode();
         Ok((table, body))
     }
@@ -151,26 +155,39 @@ impl Table {
         region.check_file(position, attachment)
     }
 
-    /// The table with one more region (ADD_MEM_REG).
-    pub(super) fn with(&self, region: Region, attachment: &Attachment) -> Result<Self, Refusal> {
+    /// Takes one more region (ADD_MEM_REG); false if it is there already, and only counted.
+    pub(super) fn add(&mut self, region: Region, attachment: &Attachment) -> Result<bool, Refusal> {
+        if let Some(index) = self.regions.iter().position(|other| *other == region) {
+            let repeats = self
+                .repeats
+                .get_mut(index)
+                .ok_or(Refusal::RegionOverlap(index))?;
+            *repeats = repeats.saturating_add(1);
+            return Ok(false);
+        }
         let position = self.regions.len();
         if position >= MAX_REGIONS {
             return Err(Refusal::RegionCount(position.saturating_add(1)));
         }
         self.check_addition(&region, position, attachment)?;
-        let mut table = self.clone();
-        table.regions.push(region);
-        Ok(table)
+        self.regions.push(region);
+        self.repeats.push(0);
+        Ok(true)
     }
 
-    /// The table with one region less (REM_MEM_REG).
-    pub(super) fn without(&self, region: &Region) -> Result<Self, Refusal> {
-        let mut table = self.clone();
-        table.regions.retain(|other| !other.is_same(region));
-        if table.regions.len() == self.regions.len() {
-            return Err(Refusal::NoSuchRegion);
+    /// The table with one region less (REM_MEM_REG), or `None` if it was added more than once and
+    /// so is still wanted: then only the count is less.
+    pub(super) fn without(&mut self, region: &Region) -> Result<Option<Self>, Refusal> {
+        let found = self.regions.iter().position(|other| other.is_same(region));
+        let index = found.ok_or(Refusal::NoSuchRegion)?;
+        if let Some(repeats) = self.repeats.get_mut(index).filter(|repeats| **repeats > 0) {
+            *repeats -= 1;
+            return Ok(None);
         }
-        Ok(table)
+        let mut table = self.clone();
+        table.regions.remove(index);
+        table.repeats.remove(index);
+        Ok(Some(table))
     }
 
     /// The guest address of `len` bytes at front-end address `user`, if one region holds them.

@@ -29,8 +29,12 @@ impl Session {
     pub(super) fn add_mem_reg(&mut self, message: Message) -> Result<Granted, Fault> {
         let region = Region::parse_single(&message.body)?;
         let attachment = message.fds.first().ok_or(Refusal::MissingDescriptor)?;
-        self.table = self.table.with(region, attachment)?;
-        Ok(Granted::Engine(message))
+        let new = self.table.add(region, attachment)?;
+        Ok(if new {
+            Granted::Engine(message)
+        } else {
+            Granted::Here
+        })
     }
 
     pub(super) fn rem_mem_reg(
@@ -39,7 +43,9 @@ impl Session {
         out: &mut Vec<Action>,
     ) -> Result<Granted, Fault> {
         let region = Region::parse_single(&message.body)?;
-        let table = self.table.without(&region)?;
+        let Some(table) = self.table.without(&region)? else {
+            return Ok(Granted::Here);
+        };
         message.fds.clear();
         self.change_table(table, out);
         Ok(Granted::Engine(message))

@@ -202,7 +202,9 @@ fn row_62_overlapping_empty_huge_and_overflowing_regions_are_refused() {
         vec![[0, 4096, USER, 1]],
     ]);
     let mut bench = Bench::with_started_ring();
-    bench.ask(single(AddMemReg, REGION)).assert_refused();
+    bench
+        .ask(single(AddMemReg, [0, 4096, USER, 0]))
+        .assert_refused();
     bench
         .ask(single(AddMemReg, [1 << 32, 0, USER * 2, 0]))
         .assert_refused();
@@ -252,6 +254,21 @@ fn rows_65_and_66_a_table_that_takes_a_started_ring_away_stops_it_first() {
     assert_eq!(outcome.others, ["RingLost(0)"]);
     bench.ask(table(&[REGION])).assert_granted();
     bench.ask(ring_event(SetVringKick, 0)).assert_refused();
+}
+
+#[test]
+fn a_region_added_for_every_queue_pair_goes_with_its_last_removal() {
+    let mut bench = Bench::negotiated();
+    let added = bench.ask(single(AddMemReg, REGION));
+    assert_eq!(added.engine_requests(), [AddMemReg]);
+    for request in [AddMemReg, RemMemReg] {
+        let outcome = bench.ask(single(request, REGION));
+        outcome.assert_granted();
+        assert_eq!(outcome.engine_requests(), []);
+    }
+    let removed = bench.ask(single(RemMemReg, REGION));
+    assert_eq!(removed.engine_requests(), [RemMemReg]);
+    bench.ask(single(RemMemReg, REGION)).assert_refused();
 }
 
 #[test]
