@@ -1,0 +1,104 @@
+//! `bench`, run by `ci/bench`: measures the daemon beside its alternatives on this machine.
+//!
+//! Standard output has one figure a line, `name value unit`, and nothing else; progress and errors go to
+//! standard error. Contenders take turns within a round, so that what the machine does meanwhile falls on
+//! all of them: figures are medians over the rounds, ratios the medians of each round's ratio.
+
+mod figures;
+mod guest;
+mod path;
+mod peers;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+use guest_tests::{Error, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// Measures the daemon beside its alternatives; prints one figure a line, `name value unit`.
+#[derive(Debug, Parser)]
+#[command(name = "bench", bin_name = "ci/bench")]
+struct Args {
+    /// What to measure; everything if nothing is named
+    #[arg(value_name = "NAME", value_parser = BENCHMARKS.map(|benchmark| benchmark.name))]
+    names: Vec<String>,
+
+    /// Say what can be measured
+    #[arg(long)]
+    list: bool,
+}
+
+struct Benchmark {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&Stop) -> Result<()>,
+}
+
+const BENCHMARKS: [Benchmark; 3] = [
+    Benchmark {
+        name: "path",
+        what: "guest to tap, 64 and 1500 byte frames: unlimited, limited, and Open vSwitch with DPDK",
+        run: path::run,
+    },
+    Benchmark {
+        name: "peers",
+        what: "the same beside testpmd and the kernel's own floor",
+        run: peers::run,
+    },
+    Benchmark {
+        name: "guest",
+        what: "TCP from and to a QEMU guest, beside QEMU's own virtio-net",
+        run: guest::run,
+    },
+];
+
+/// Whether the user wants to stop.
+#[derive(Debug, Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Takes over the signals that would end us with processes and huge pages left behind.
+    fn on_signals() -> std::io::Result<Self> {
+        let stop = Self::default();
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&stop.0))?;
+        }
+        Ok(stop)
+    }
+
+    /// Asked between two measurements, which take some seconds each.
+    fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(Error::Setup("stopped"));
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.list {
+        for benchmark in &BENCHMARKS {
+            eprintln!("{:8}{}", benchmark.name, benchmark.what);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|given| given == name);
+    let stop = match Stop::on_signals() {
+        Ok(stop) => stop,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for benchmark in BENCHMARKS.iter().filter(|benchmark| wanted(benchmark.name)) {
+        eprintln!("==> {}: {}", benchmark.name, benchmark.what);
+        if let Err(error) = (benchmark.run)(&stop) {
+            eprintln!("error: {}: {error}", benchmark.name);
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

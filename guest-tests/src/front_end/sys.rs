@@ -1,0 +1,61 @@
+//! What the crates in use do not wrap: binding and setting up packet sockets (packet(7)), and borrowing an event.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use vmm_sys_util::eventfd::EventFd;
+
+/// Ties a packet socket to `interface` (an index). It receives what has this ethertype, or nothing
+/// with 0.
+pub(super) fn bind_packet(socket: impl AsFd, interface: u32, ethertype: u16) -> io::Result<()> {
+    // SAFETY: all zeroes is a value of this plain struct.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or(0);
+    address.sll_protocol = ethertype.to_be();
+    address.sll_ifindex = i32::try_from(interface).unwrap_or(0);
+    let len = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or(0);
+    // SAFETY: the pointer is to a live struct of the length given, which the kernel only reads.
+    let bound = unsafe {
+        libc::bind(
+            socket.as_fd().as_raw_fd(),
+            std::ptr::from_ref(&address).cast(),
+            len,
+        )
+    };
+    check(bound)
+}
+
+/// Sets an option whose value is an `int`.
+pub(super) fn set_option(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+    // SAFETY: the pointer is to a live integer of the length given, which the kernel only reads.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            std::ptr::from_ref(&value).cast(),
+            len,
+        )
+    };
+    check(set)
+}
+
+/// The event's descriptor, for as long as the event is borrowed.
+pub(super) fn event_fd(event: &EventFd) -> BorrowedFd<'_> {
+    // SAFETY: the event owns the descriptor and outlives the borrow.
+    unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Which processor does what: a back-end and its load share none.
+
+use std::process;
+
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::error::{Context, Error, Result};
+use crate::process::output_of;
+
+/// Two processors, as the kernel numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cores {
+    /// Makes the load.
+    pub generator: usize,
+    /// Carries it.
+    pub backend: usize,
+}
+
+impl Cores {
+    /// The first two processors that this process may use.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when there is only one.
+    pub fn first_two() -> Result<Self> {
+        let allowed = sched_getaffinity(None).context("asking for the processors")?;
+        let mut allowed = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
+        match (allowed.next(), allowed.next()) {
+            (Some(generator), Some(backend)) => Ok(Self { generator, backend }),
+            _ => Err(Error::Setup(
+                "the benchmark needs two processors: one for the load, one for the back-end",
+            )),
+        }
+    }
+
+    /// Keeps a process, with all the threads it has and will have, on the back-end's processor.
+    ///
+    /// # Errors
+    /// [`Error::Command`] when the process has ended.
+    pub fn pin_backend(&self, pid: u32) -> Result<()> {
+        let (cpu, pid) = (self.backend.to_string(), pid.to_string());
+        output_of("taskset", &["--all-tasks", "-pc", &cpu, &pid]).map(drop)
+    }
+
+    /// Keeps the calling thread on the back-end's processor.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the processor has been taken away.
+    pub(super) fn pin_this_thread(&self) -> Result<()> {
+        let mut only = CpuSet::new();
+        only.set(self.backend);
+        sched_setaffinity(None::<Pid>, &only).context(format!(
+            "keeping a thread of process {} on processor {}",
+            process::id(),
+            self.backend
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_and_back_end_share_no_processor() {
+        if let Ok(cores) = Cores::first_two() {
+            assert_ne!(cores.generator, cores.backend);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Open vSwitch with DPDK: a vhost-user port forwarded to the bridge's own tap, in a namespace, with a
+//! database and sockets of its own. A switch that the machine runs is neither used nor disturbed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Cores, HugePages};
+use crate::error::Result;
+use crate::netns::Namespace;
+use crate::process::{Process, output_of};
+use crate::scratch;
+
+/// The bridge, and so its tap.
+const BRIDGE: &str = "ovsbr0";
+/// The vhost-user port, and so its socket.
+const PORT: &str = "vhost0";
+/// Debian's path; `ovs-vswitchd` itself may be an alternative without DPDK.
+const SWITCH: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
+const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running switch; dropping it kills it.
+#[derive(Debug)]
+pub struct Ovs {
+    // Dropped in this order.
+    switch: Process,
+    database: Process,
+    folder: TempDir,
+}
+
+impl Ovs {
+    /// Starts database and switch, with one polling thread on the back-end's processor and no limits, and
+    /// forwards what the guest sends to [`Ovs::tap`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Ended`] or [`crate::Error::Timeout`] with a log, or what a command of the switch says.
+    pub fn start(namespace: &Namespace, pages: &HugePages, cores: Cores) -> Result<Self> {
+        let folder = scratch::folder("ovs")?;
+        let place = Folder(folder.path());
+        let data = place.file("conf.db");
+        output_of("ovsdb-tool", &["create", &data, SCHEMA])?;
+        let mut database = place.start(
+            namespace,
+            "ovsdb",
+            &["ovsdb-server", &data, &place.remote("p")],
+        )?;
+        let socket = folder.path().join("db.sock");
+        database.wait_until("the database's socket", START_TIMEOUT, || socket.exists())?;
+        place.tool("ovs-vsctl", &["--no-wait", "init"])?;
+        let extra = format!(
+            "--no-pci --no-telemetry --file-prefix=ovs --huge-dir={}",
+            pages.path().display()
+        );
+        let mask = format!("{:#x}", 1_u128 << cores.backend.min(127));
+        let options = [
+            "dpdk-init=true".to_owned(),
+            "dpdk-socket-mem=512".to_owned(),
+            format!("dpdk-extra=\"{extra}\""),
+            format!("dpdk-lcore-mask={mask}"),
+            format!("pmd-cpu-mask={mask}"),
+        ];
+        for option in options {
+            let option = format!("other_config:{option}");
+            place.tool(
+                "ovs-vsctl",
+                &["--no-wait", "set", "Open_vSwitch", ".", &option],
+            )?;
+        }
+        let processor = cores.backend.to_string();
+        let words = ["taskset", "-c", &processor, SWITCH, &place.remote("")];
+        let mut switch = place.start(namespace, "switch", &words)?;
+        let control = folder.path().join("switch.ctl");
+        switch.wait_until("the switch's start", START_TIMEOUT, || control.exists())?;
+        place.forward()?;
+        namespace.ip(&format!("link set {BRIDGE} up"))?;
+        let port = folder.path().join(PORT);
+        switch.wait_until("the switch's port", START_TIMEOUT, || port.exists())?;
+        Ok(Self {
+            switch,
+            database,
+            folder,
+        })
+    }
+
+    /// Where the vhost-user port listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join(PORT)
+    }
+
+    /// The interface that frames leave by.
+    #[must_use]
+    pub fn tap(&self) -> &'static str {
+        BRIDGE
+    }
+
+    /// The ends of what switch and database have said.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        format!("{}\n{}", self.switch.log_tail(), self.database.log_tail())
+    }
+}
+
+/// The folder of one switch, and how its programs are told of it.
+struct Folder<'a>(&'a Path);
+
+impl Folder<'_> {
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// The database's socket, as a client (`""`) or the server (`"p"`) names it.
+    fn remote(&self, kind: &str) -> String {
+        let option = if kind.is_empty() { "" } else { "--remote=" };
+        format!("{option}{kind}unix:{}", self.file("db.sock"))
+    }
+
+    /// Where the programs look for each other, and where DPDK keeps its files.
+    fn environment(&self) -> Vec<String> {
+        let variables = [
+            "OVS_RUNDIR",
+            "OVS_LOGDIR",
+            "OVS_DBDIR",
+            "OVS_SYSCONFDIR",
+            "RUNTIME_DIRECTORY",
+        ];
+        let folder = self.0.display();
+        variables.map(|name| format!("{name}={folder}")).to_vec()
+    }
+
+    fn start(&self, namespace: &Namespace, name: &str, words: &[&str]) -> Result<Process> {
+        let mut args = self.environment();
+        args.extend(words.iter().map(|&word| word.to_owned()));
+        args.push(format!("--pidfile={}", self.file(&format!("{name}.pid"))));
+        args.push(format!("--unixctl={}", self.file(&format!("{name}.ctl"))));
+        let log = self.0.join(format!("{name}.log"));
+        Process::start(Some(namespace.name()), "env", args, &log, None)
+    }
+
+    fn tool(&self, program: &str, words: &[&str]) -> Result<()> {
+        let mut args = self.environment();
+        args.extend([program.to_owned(), "--timeout=20".to_owned()]);
+        if program == "ovs-vsctl" {
+            args.push(format!("--db={}", self.remote("")));
+        }
+        args.extend(words.iter().map(|&word| word.to_owned()));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        output_of("env", &args).map(drop)
+    }
+
+    /// The bridge, its port and the one flow.
+    fn forward(&self) -> Result<()> {
+        let words = format!(
+            "add-br {BRIDGE} -- set bridge {BRIDGE} datapath_type=netdev fail_mode=secure \
+             -- add-port {BRIDGE} {PORT} -- set Interface {PORT} type=dpdkvhostuser"
+        );
+        let words: Vec<&str> = words.split_whitespace().collect();
+        self.tool("ovs-vsctl", &words)?;
+        let flow = format!("in_port={PORT},actions=LOCAL");
+        let management = format!("unix:{}", self.file(&format!("{BRIDGE}.mgmt")));
+        self.tool("ovs-ofctl", &["add-flow", &management, &flow])
+    }
+}

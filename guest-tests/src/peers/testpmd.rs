@@ -1,0 +1,150 @@
+//! DPDK's testpmd: over virtio-user it is the fastest guest there is, over `net_vhost` another back-end.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{Cores, HugePages};
+use crate::error::Result;
+use crate::netns::Namespace;
+use crate::process::Process;
+use crate::scratch;
+
+/// How long DPDK may take to set itself up.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long DPDK may take to stop its ports.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running testpmd; dropping it kills it.
+#[derive(Debug)]
+pub struct Testpmd {
+    // Dropped before its files.
+    process: Process,
+    folder: TempDir,
+}
+
+impl Testpmd {
+    /// A guest that sends frames of `frame_len` bytes as fast as its back-end behind `socket` takes them,
+    /// UDP from 198.18.0.1 to 198.18.0.2.
+    ///
+    /// # Errors
+    /// What keeps it from being started; whether it sends is seen at the other end.
+    pub fn generator(
+        namespace: &Namespace,
+        pages: &HugePages,
+        cores: Cores,
+        socket: &Path,
+        frame_len: u16,
+    ) -> Result<Self> {
+        let socket = socket.display();
+        let device = format!("--vdev=net_virtio_user0,path={socket},queues=1,queue_size=1024");
+        let length = format!("--txpkts={frame_len}");
+        let work = ["--forward-mode=txonly", &length];
+        // The main thread only waits, so it may share the back-end's processor.
+        Self::start(
+            scratch::folder("pmd")?,
+            namespace,
+            pages,
+            "generator",
+            (cores.backend, cores.generator),
+            &[&device],
+            &work,
+        )
+    }
+
+    /// A back-end that listens on [`Testpmd::socket`] and forwards to the new tap `interface`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Ended`] or [`crate::Error::Timeout`] with its log if its socket does not appear.
+    pub fn forwarder(
+        namespace: &Namespace,
+        pages: &HugePages,
+        cores: Cores,
+        interface: &str,
+    ) -> Result<Self> {
+        let folder = scratch::folder("pmd")?;
+        let socket = socket_in(folder.path());
+        let vhost = format!("--vdev=net_vhost0,iface={},queues=1", socket.display());
+        let tap = format!("--vdev=net_tap0,iface={interface}");
+        let mut testpmd = Self::start(
+            folder,
+            namespace,
+            pages,
+            "forwarder",
+            (cores.generator, cores.backend),
+            &[&vhost, &tap],
+            &["--forward-mode=io"],
+        )?;
+        testpmd
+            .process
+            .wait_until("testpmd's socket", START_TIMEOUT, || socket.exists())?;
+        Ok(testpmd)
+    }
+
+    /// Where a forwarder listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        socket_in(self.folder.path())
+    }
+
+    /// Asks it to stop its ports and end, as an operator's Ctrl-C does, and waits for it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Timeout`] with its log if it does not.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.signal(Signal::INT);
+        self.process.wait(STOP_TIMEOUT).map(drop)
+    }
+
+    /// The end of what it has said.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
+    }
+
+    /// `processors` are the waiting and the working thread's.
+    fn start(
+        folder: TempDir,
+        namespace: &Namespace,
+        pages: &HugePages,
+        name: &str,
+        processors: (usize, usize),
+        devices: &[&str],
+        work: &[&str],
+    ) -> Result<Self> {
+        let (main, worker) = processors;
+        let mut args = vec![
+            // DPDK's files go there instead of to /var/run/dpdk.
+            format!("RUNTIME_DIRECTORY={}", folder.path().display()),
+            "dpdk-testpmd".to_owned(),
+            format!("--lcores={main},{worker}"),
+            format!("--main-lcore={main}"),
+            format!("--huge-dir={}", pages.path().display()),
+            format!("--file-prefix={name}"),
+        ];
+        // A region for each page would be more than SET_MEM_TABLE carries.
+        let memory = [
+            "--no-pci",
+            "--no-telemetry",
+            "--single-file-segments",
+            "-m",
+            "256",
+        ];
+        args.extend(memory.map(str::to_owned));
+        args.extend(devices.iter().map(|&word| word.to_owned()));
+        // With statistics it runs until it is killed; without, it ends with its standard input.
+        let endless = ["--", "--stats-period=3600", "--total-num-mbufs=16384"];
+        args.extend(endless.map(str::to_owned));
+        args.extend(work.iter().map(|&word| word.to_owned()));
+        let log = folder.path().join("log");
+        let process = Process::start(Some(namespace.name()), "env", args, &log, None)?;
+        Ok(Self { process, folder })
+    }
+}
+
+fn socket_in(folder: &Path) -> PathBuf {
+    folder.join("vhost.sock")
+}
