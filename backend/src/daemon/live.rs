@@ -50,7 +50,7 @@ impl Live {
         self.io.on_front_end_ready(now, &mut self.events);
     }
 
-    pub(super) fn successor_came(&mut self, _now: Instant) {
+    pub(super) fn successor_came(&mut self) {
         self.io.on_successor(&mut self.events);
     }
 
@@ -104,12 +104,7 @@ impl Live {
     }
 
     fn watch(&mut self, name: &str, poller: &Poller) {
-        let wanted =
-            [self.io.front_end_interest(), self.io.engine_interest()].map(|interest| Interest {
-                readable: interest.readable,
-                writable: interest.writable,
-                edge: false,
-            });
+        let wanted = [self.io.front_end_interest(), self.io.engine_interest()];
         let fds = [raw(&self.io.front_end_fd()), raw(&self.io.engine_fd())];
         for (index, (fd, token)) in fds.into_iter().zip([FRONT_END, ENGINE]).enumerate() {
             if self.watched[index] == wanted[index] {

@@ -202,7 +202,7 @@ impl Daemon {
             match self.entrance.arrival(now) {
                 Arrival::Connection(stream) => {
                     // The one before may have hung up since the last look.
-                    self.session_turn(Live::successor_came);
+                    self.session_turn(|live, _| live.successor_came());
                     if self.live.is_none() {
                         self.begin(stream, now);
                     } else {

@@ -39,4 +39,4 @@ pub use message::{Attachment, HEADER_LEN, Header, Kind, MAX_BODY, MAX_DESCRIPTOR
 pub use reason::{CloseReason, Malformed, Refusal};
 pub use request::{Code, Request};
 pub use ring::{Addresses, Ring};
-pub use shell::{Event, Interest, SessionIo};
+pub use shell::{Event, SessionIo};

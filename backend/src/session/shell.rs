@@ -11,6 +11,7 @@ use super::link::{Broken, Link};
 use super::machine::{Action, Session};
 use super::reason::CloseReason;
 use super::request::Code;
+use crate::poller::Interest;
 
 /// Messages taken from a front-end in one visit, so that a flood of them leaves room for the
 /// other sessions of the thread.
@@ -29,24 +30,6 @@ pub enum Event {
     RingLost(u32),
     /// The session has ended: drop it. Nothing follows.
     Closed(CloseReason),
-}
-
-/// What to watch a socket for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Interest {
-    /// Bytes to read.
-    pub readable: bool,
-    /// Room to write.
-    pub writable: bool,
-}
-
-impl From<Interest> for epoll::Events {
-    fn from(interest: Interest) -> Self {
-        let mut events = Self::empty();
-        events.set(Self::EPOLLIN, interest.readable);
-        events.set(Self::EPOLLOUT, interest.writable);
-        events
-    }
 }
 
 /// One session on its two sockets, the front-end's and the engine's.
@@ -114,6 +97,7 @@ impl SessionIo {
         Interest {
             readable: self.may_read(),
             writable: !self.closed && self.front_end.is_sending(),
+            ..Interest::NONE
         }
     }
 
@@ -122,6 +106,7 @@ impl SessionIo {
         Interest {
             readable: !self.closed,
             writable: !self.closed && self.engine.is_sending(),
+            ..Interest::NONE
         }
     }
 

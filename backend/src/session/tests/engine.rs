@@ -128,7 +128,7 @@ fn script(memory: &OwnedFd, event: &OwnedFd) -> Vec<(Message, Option<OwnedFd>)> 
 
 /// Lets the session run until the front-end has something to read, or the session has ended.
 fn pump(io: &mut SessionIo, peer: &UnixStream, events: &mut Vec<Event>) {
-    let flags = |interest: crate::session::Interest| {
+    let flags = |interest: crate::poller::Interest| {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, interest.readable);
         flags.set(PollFlags::OUT, interest.writable);
