@@ -59,6 +59,11 @@ impl Backlog {
         self.frames.is_empty() || waiting.saturating_add(len.max(MIN_CHARGE)) <= self.cap
     }
 
+    /// Bytes that wait, as they count against the cap.
+    pub(crate) fn charged(&self) -> usize {
+        self.charged
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()

@@ -22,11 +22,15 @@ const BATCH: usize = 32;
 /// How long frames wait for a guest that posts no buffers before they are dropped, in nanoseconds.
 const STALL: u64 = 1_000_000_000;
 
+/// The longest queue to a guest, in bytes: memory is bounded however high the limit. Up to
+/// 17 Gbit/s it is not what bounds the queue.
+const MAX_QUEUE: u64 = 32 << 20;
+
 /// The queue to a guest, in bytes: one unit without a limit.
 pub(super) fn queue_cap(limit: &LimiterConfig) -> usize {
     let unit = MAX_UNIT as u64;
     let cap = match limit.rate {
-        Some(rate) => qos::queue_cap_bytes(rate, unit),
+        Some(rate) => qos::queue_cap_bytes(rate, unit).min(MAX_QUEUE),
         None if limit.pps.is_some() => 2 * unit,
         None => 1,
     };
@@ -149,19 +153,27 @@ impl Port {
         }
     }
 
-    /// Bytes that were delivered ahead of the rate: the next frame waits for them as for the queue.
-    fn bytes_ahead(&self, now: Now) -> usize {
+    /// Bytes that a frame read for `pair` would wait for besides those of its own queue: what was
+    /// delivered ahead of the rate, and the queues of the other pairs, which share the limit.
+    fn bytes_ahead(&self, pair: usize, now: Now) -> usize {
         let Some(rate) = self.rate_to_guest else {
             return 0;
         };
         let wake = self.to_guest.next_wake(now.time());
         let wait = wake.map_or(0, |at| at.ceil_nanos().saturating_sub(now.nanos));
-        usize::try_from(rate.bytes_in(wait)).unwrap_or(usize::MAX)
+        let debt = usize::try_from(rate.bytes_in(wait)).unwrap_or(usize::MAX);
+        let others = self
+            .pairs
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != pair);
+        let queued = others.map(|(_, other)| other.backlog.charged());
+        queued.fold(debt, usize::saturating_add)
     }
 
     /// Reads one frame from the uplink into the queue, or drops it; false when there is none.
     fn fetch(&mut self, pair: usize, now: &Now) -> bool {
-        let ahead = self.bytes_ahead(*now);
+        let ahead = self.bytes_ahead(pair, *now);
         let Some(slot) = self.pairs.get_mut(pair) else {
             return false;
         };
@@ -276,4 +288,24 @@ fn cost_of(unit: &[u8], framing: Framing) -> Result<Cost, DropReason> {
         headers: u32::from(facts.headers_len),
         gso_size: u32::from(facts.gso_size),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(rate: &str) -> LimiterConfig {
+        LimiterConfig {
+            rate: Some(rate.parse().unwrap()),
+            ..LimiterConfig::default()
+        }
+    }
+
+    #[test]
+    fn the_queue_is_fifteen_milliseconds_deep_within_bounds() {
+        assert_eq!(queue_cap(&limit("1gbit")), 1_875_000);
+        assert_eq!(queue_cap(&limit("1mbit")), 2 * MAX_UNIT);
+        assert_eq!(queue_cap(&limit("32tbit")), 32 << 20);
+        assert_eq!(queue_cap(&LimiterConfig::default()), 1);
+    }
 }
