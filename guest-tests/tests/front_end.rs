@@ -339,3 +339,24 @@ fn a_frame_too_large_for_unmergeable_buffers_is_dropped_and_the_next_one_comes()
     );
     Ok(())
 }
+
+#[test]
+fn a_shard_that_polls_carries_frames_and_comes_to_rest() -> Result<()> {
+    let lab = Lab::new(["--poll-us", "200"])?;
+    let mut port = lab.front_end().start()?;
+    for round in 0..50 {
+        let frame = Frame::plain(200, round);
+        arrives_from_guest(&mut port, &lab.wire, &frame, &Shape::WHOLE)?;
+        arrives_at_guest(&mut port, &lab.wire, &frame)?;
+    }
+    // Long past the last look.
+    std::thread::sleep(Duration::from_millis(100));
+    let before = lab.daemon.usage()?.cpu;
+    std::thread::sleep(Duration::from_secs(1));
+    let used = lab.daemon.usage()?.cpu - before;
+    assert!(
+        used < Duration::from_millis(10),
+        "{used:?} in an idle second"
+    );
+    Ok(())
+}

@@ -106,14 +106,15 @@ impl Shard {
             self.note(&ready);
             let mut now = Now::read();
             let before = self.frames();
-            progress = self.visit(&mut now, polling);
+            let polled = polling;
+            progress = self.visit(&mut now, polled);
             if !self.poll.is_zero() {
                 if self.frames() != before {
                     let window = u64::try_from(self.poll.as_nanos()).unwrap_or(u64::MAX);
                     poll_until = now.nanos.saturating_add(window);
                 }
                 polling = now.nanos < poll_until;
-                if !polling && progress == Progress::Idle {
+                if polled && !polling {
                     // The last look asks for kicks, which the polled ones did not.
                     progress = self.visit(&mut now, false);
                 }
