@@ -39,6 +39,15 @@ retry() {
     return 1
 }
 
+# Builds the daemon as it is shipped, and tells the harness where it is. By a command of its own: built
+# together with the tests it would get the features that only they ask of its dependencies.
+build_daemon() {
+    cargo build --locked --release -p netqos-vhost
+    export NETQOS_BIN="${NETQOS_BIN:-$(target_dir)/release/netqos-vhost}"
+}
+
+target_dir() { realpath -m "${CARGO_TARGET_DIR:-$NETQOS_CI_DIR/../target}"; }
+
 package_installed() {
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }

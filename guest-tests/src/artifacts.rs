@@ -138,14 +138,6 @@ pub fn daemon_program() -> Result<PathBuf> {
     built("NETQOS_BIN", "netqos-vhost")
 }
 
-/// The tool of the daemon under test.
-///
-/// # Errors
-/// [`Error::Missing`] if it has not been built.
-pub fn control_tool() -> Result<PathBuf> {
-    built("NETQOS_CTL", "netqosctl")
-}
-
 /// A program of the workspace: named by an environment variable, or built beside the running test.
 fn built(variable: &str, name: &str) -> Result<PathBuf> {
     if let Some(path) = env::var_os(variable) {

@@ -50,7 +50,7 @@ mod qmp;
 mod scratch;
 mod transfer;
 
-pub use artifacts::{Artifacts, Emulator, Kernel, QemuVersion, control_tool, daemon_program};
+pub use artifacts::{Artifacts, Emulator, Kernel, QemuVersion, daemon_program};
 pub use counters::{Counters, Direction};
 pub use daemon::{Daemon, DaemonBuilder};
 pub use error::{Error, Result};

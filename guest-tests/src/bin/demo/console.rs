@@ -77,8 +77,8 @@ fn shell(guest: &Guest) -> Result<Box<dyn Job>> {
     );
     guest.start(&format!(
         "printf '%s\\n' 'alias ip=/usr/bin/ip ping=/usr/bin/ping tc=/usr/bin/tc' \
-             'PS1=\"guest# \"' >/root/.ashrc
-         export ENV=/root/.ashrc TERM=xterm
+             'PS1=\"guest# \"' >/ashrc
+         export ENV=/ashrc TERM=xterm
          cd /root
          iperf3 -s -D
          stty {size} </dev/ttyS0
