@@ -23,6 +23,14 @@ impl FlowCounters {
         self.bytes = self.bytes.wrapping_add(u64::from(len));
         self.wire_bytes = self.wire_bytes.wrapping_add(cost.wire_bytes);
     }
+
+    /// Adds what passed another point.
+    pub fn merge(&mut self, other: &Self) {
+        self.frames = self.frames.wrapping_add(other.frames);
+        self.segments = self.segments.wrapping_add(other.segments);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.wire_bytes = self.wire_bytes.wrapping_add(other.wire_bytes);
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,20 @@ impl Gcra {
         }
     }
 
+    /// A limit kept elsewhere as its terms and its arrival time.
+    pub(crate) const fn resume(inverse: Inverse, tolerance: Span, tat: Time) -> Self {
+        Self {
+            inverse,
+            tolerance,
+            tat,
+        }
+    }
+
+    /// The theoretical arrival time: the whole state of a limit.
+    pub(crate) const fn arrival(&self) -> Time {
+        self.tat
+    }
+
     /// Whether a unit, of any size, may go at `now`.
     #[must_use]
     pub fn ready(&self, now: Time) -> bool {

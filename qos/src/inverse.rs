@@ -22,6 +22,11 @@ impl Inverse {
         Self(NonZeroU64::new(ticks).unwrap_or(NonZeroU64::MIN))
     }
 
+    /// An inverse taken apart before.
+    pub(crate) fn from_ticks(ticks: u64) -> Option<Self> {
+        NonZeroU64::new(ticks).map(Self)
+    }
+
     /// Time per unit in ticks of 2^-32 ns.
     #[must_use]
     pub const fn ticks_per_unit(self) -> NonZeroU64 {

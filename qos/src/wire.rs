@@ -96,6 +96,42 @@ impl FrameShape {
             gso_size: 0,
         }
     }
+
+    /// Cuts the first `segments` segments off a super-frame: their shape and that of the rest, both
+    /// with the headers. `None` if nothing would be left on either side.
+    ///
+    /// Part and rest together cost to the byte what the whole does.
+    #[must_use]
+    pub fn peel(self, segments: u32) -> Option<(Self, Self)> {
+        let payload = self.len.checked_sub(self.headers)?;
+        let part = segments.checked_mul(self.gso_size)?;
+        if part == 0 || part >= payload {
+            return None;
+        }
+        let with = |payload: u32| Self {
+            len: self.headers.saturating_add(payload),
+            ..self
+        };
+        let part = with(part);
+        Some((part, self.without(part)))
+    }
+
+    /// What is left of this frame after `sent`, which is the frame or a part peeled off it; `None` if
+    /// nothing is.
+    #[must_use]
+    pub fn after(self, sent: Self) -> Option<Self> {
+        let rest = self.without(sent);
+        (sent.len < self.len && rest.len > rest.headers).then_some(rest)
+    }
+
+    /// Its payload less that of `part`, the headers kept.
+    fn without(self, part: Self) -> Self {
+        let gone = part.len.saturating_sub(self.headers);
+        Self {
+            len: self.len.saturating_sub(gone),
+            ..self
+        }
+    }
 }
 
 /// What a frame is charged.
@@ -133,6 +169,28 @@ mod tests {
         let cost = Framing::ETHERNET.cost(shape);
         assert_eq!(cost.segments, 65_481);
         assert_eq!(cost.wire_bytes, 65_481 * 84);
+    }
+
+    #[test]
+    fn peeled_parts_cost_together_what_the_whole_does() {
+        let whole = FrameShape {
+            len: 66 + 10 * 1448 + 5,
+            headers: 66,
+            gso_size: 1448,
+        };
+        for segments in 1..=10 {
+            let (part, rest) = whole.peel(segments).unwrap();
+            let cost = |shape| Framing::ETHERNET.cost(shape).wire_bytes;
+            assert_eq!(Framing::ETHERNET.cost(part).segments, segments);
+            assert_eq!(cost(part) + cost(rest), cost(whole));
+            assert_eq!(whole.after(part), Some(rest));
+            assert_eq!(rest.after(rest), None);
+        }
+        for segments in [0, 11, u32::MAX] {
+            assert_eq!(whole.peel(segments), None);
+        }
+        assert_eq!(FrameShape::single(1514).peel(1), None);
+        assert_eq!(whole.after(whole), None);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What the property tests share: a seeded random source and the exact arrival-curve meter.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod sim;
+pub(crate) mod water;
+
 use qos::{Rate, Span, Time};
 
 /// SplitMix64 (Steele et al., OOPSLA 2014): small, seeded, the same on every machine.

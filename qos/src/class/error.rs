@@ -1,0 +1,150 @@
+//! Why a tree was refused.
+
+use super::config::MAX_DEPTH;
+use super::id::ClassId;
+use crate::units::Rate;
+
+/// A tree that cannot run. Always the writer's fault: keep what runs and show the message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// No class is without a parent.
+    #[error("no class is the root: exactly one must have no parent")]
+    NoRoot,
+    /// Two classes are without a parent.
+    #[error("class {id} has no parent, but {root} is the root already: name a parent")]
+    SecondRoot {
+        /// The later one.
+        id: ClassId,
+        /// The earlier one.
+        root: ClassId,
+    },
+    /// Two classes have one name.
+    #[error("class {id} is defined twice")]
+    Duplicate {
+        /// The name.
+        id: ClassId,
+    },
+    /// The parent does not exist.
+    #[error("class {id} has the parent {parent}, which is not defined")]
+    Orphan {
+        /// The child.
+        id: ClassId,
+        /// The missing class.
+        parent: ClassId,
+    },
+    /// The class is its own ancestor, or a descendant of one that is.
+    #[error("class {id} does not lead to the root: its parents form a cycle")]
+    Cycle {
+        /// One such class.
+        id: ClassId,
+    },
+    /// Too many levels.
+    #[error("class {id} lies on level {level}: a tree has at most {MAX_DEPTH} levels")]
+    TooDeep {
+        /// The class.
+        id: ClassId,
+        /// Its level; the root's is 1.
+        level: usize,
+    },
+    /// More classes than the engine can number.
+    #[error("class {id} is one too many: a tree has at most 2^20 classes")]
+    TooMany {
+        /// The first beyond the limit.
+        id: ClassId,
+    },
+    /// A weight of zero would never be served.
+    #[error("class {id} has weight 0: write at least 1, or leave it out")]
+    ZeroWeight {
+        /// The class.
+        id: ClassId,
+    },
+    /// A quantum of zero would send nothing.
+    #[error("class {id} has quantum 0: write at least 1, or leave it out")]
+    ZeroQuantum {
+        /// The class.
+        id: ClassId,
+    },
+    /// A queue for no frames.
+    #[error("class {id} may queue no frame: write at least 1 frame, and 1 bucket for flows")]
+    EmptyQueue {
+        /// The class.
+        id: ClassId,
+    },
+    /// There are four priorities.
+    #[error("class {id} has prio {prio}: write 0 (first) to 3 (last)")]
+    Prio {
+        /// The class.
+        id: ClassId,
+        /// What was written.
+        prio: u8,
+    },
+    /// A guarantee that the class's own limit forbids.
+    #[error(
+        "class {id} is guaranteed {rate} but may never exceed {ceil}: ceil must not be below rate"
+    )]
+    RateAboveCeil {
+        /// The class.
+        id: ClassId,
+        /// Its guarantee.
+        rate: Rate,
+        /// Its limit.
+        ceil: Rate,
+    },
+    /// Guarantees above what the parent has to give.
+    #[error(
+        "the children of class {id} are guaranteed {asked} bit/s together, but it has only {given} \
+         bit/s to give: raise its rate, lower theirs, or allow overcommit to scale them"
+    )]
+    Overcommitted {
+        /// The parent.
+        id: ClassId,
+        /// The sum of its children's rates, bit/s.
+        asked: u64,
+        /// What it has: its rate (zero without one); at the root its rate or ceil. Bit/s.
+        given: u64,
+    },
+    /// A burst that does not hold one frame.
+    #[error(
+        "class {id} has a {what} worth {bytes} bytes, less than one frame of {frame}: write more, or auto"
+    )]
+    SmallBurst {
+        /// The class.
+        id: ClassId,
+        /// `burst` or `cburst`.
+        what: &'static str,
+        /// What it is worth at its rate.
+        bytes: u64,
+        /// Wire bytes of a full-size frame.
+        frame: u32,
+    },
+    /// A packet burst that does not hold one segment.
+    #[error("class {id} has a ppsburst worth less than one segment: write at least 1, or auto")]
+    SmallPacketBurst {
+        /// The class.
+        id: ClassId,
+    },
+    /// Pacing spreads frames below a limit, and there is none.
+    #[error(
+        "class {id} has pace but no ceil: write the ceil below which its frames are to be spread"
+    )]
+    PaceWithoutCeil {
+        /// The class.
+        id: ClassId,
+    },
+    /// Frames wait in leaves only.
+    #[error("class {id} has a queue and children: only a leaf has a queue")]
+    QueueOnInner {
+        /// The class.
+        id: ClassId,
+    },
+    /// The time of a segment cannot be turned into bytes, or is out of range.
+    #[error(
+        "class {id} charges {nanos} ns per segment: write 1 to 10^9, and a rate or ceil at the root"
+    )]
+    SegmentTime {
+        /// The root.
+        id: ClassId,
+        /// What was written.
+        nanos: u32,
+    },
+}

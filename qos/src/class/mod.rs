@@ -1,0 +1,19 @@
+//! What a class tree is, before anything runs: plain configuration, and its admission.
+//!
+//! A [`TreeConfig`] is a list of [`ClassConfig`]s in any order, made by hand, by the builder methods
+//! or by whoever reads a file. [`TreeConfig::check`] is the admission: it says which class is wrong
+//! and why, or that the tree can run.
+
+mod config;
+mod error;
+mod id;
+mod plan;
+mod terms;
+
+pub use config::{
+    ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_DEPTH, Overcommit, TreeConfig,
+};
+pub use error::TreeError;
+pub use id::{ClassId, ClassIdError};
+pub(crate) use plan::{Plan, Planned, Profile};
+pub(crate) use terms::{Arrival, Terms, ticks};

@@ -1,0 +1,275 @@
+//! The scheduler: a class tree that says whose frame goes next, and when to ask again.
+
+mod apply;
+mod class;
+mod flows;
+mod frames;
+mod queue;
+mod ready;
+mod snapshot;
+mod visit;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::class::{ClassId, Profile, TreeConfig, TreeError};
+use crate::fair::Fair;
+use crate::time::Time;
+use crate::wheel::{Hand, Wheel};
+
+pub use apply::Diff;
+pub use class::{LeafKey, State};
+pub use frames::Frame;
+pub use snapshot::{ClassSnapshot, ClassStats};
+pub use visit::{Grant, Hold};
+
+use class::{Class, NONE};
+use flows::Toll;
+use frames::Frames;
+use queue::Queue;
+use visit::Visit;
+
+/// Timer events that one call handles at most; what is left is handled by the next call, which
+/// [`Wake::Now`] asks for.
+const EVENTS_PER_CALL: u32 = 1024;
+
+/// An inner class's children.
+#[derive(Debug)]
+struct Inner {
+    fair: Fair,
+    children: Vec<u32>,
+}
+
+/// When to call [`Engine::peek`] next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// At once: something may go.
+    Now,
+    /// At this instant, which lies after now: something may go then, unless limits are changed
+    /// before, and nothing may go sooner unless something new is offered.
+    At(Time),
+    /// Not before something is offered or unblocked.
+    Idle,
+}
+
+/// What became of an offered frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a frame that was not queued is still the caller's"]
+pub enum Offer {
+    /// The leaf has it.
+    Queued,
+    /// The leaf's queue or the engine's pool is full, or the leaf has no queue: the frame is still
+    /// the caller's, who drops it or keeps it back. Counted at the leaf.
+    Refused,
+    /// There is no such leaf any more: the caller's key is out of date.
+    Gone,
+}
+
+/// The class tree of one direction at work.
+///
+/// Calls come in four kinds:
+/// * *what waits*: [`offer`](Self::offer) a frame to a leaf with a queue, or say that a leaf without
+///   one is [`backlogged`](Self::backlogged);
+/// * *what goes*: [`peek`](Self::peek) names the leaf whose frame is next, the caller delivers it and
+///   [`commit`](Self::commit)s, or [`hold`](Self::hold)s it back; only a commit charges anything;
+/// * *when to come back*: [`next_wake`](Self::next_wake);
+/// * *control*: [`apply`](Self::apply) another tree, [`snapshot`](Self::snapshot) the counters.
+///
+/// Time should not go backwards; when it does, the engine goes by the latest it has seen. Nothing is
+/// allocated outside `apply` and `snapshot`.
+#[derive(Debug)]
+pub struct Engine {
+    classes: Vec<Class>,
+    profiles: Vec<Profile>,
+    inners: Vec<Inner>,
+    queues: Vec<Queue>,
+    frames: Frames,
+    stats: Vec<ClassStats>,
+    /// When classes over a limit may send again, and classes over their guarantee are below it again.
+    wheel: Wheel,
+    index: BTreeMap<ClassId, u32>,
+    root: u32,
+    now: Time,
+    visit: Option<Visit>,
+    /// What one segment costs at least, in bytes of link time.
+    segment_bytes: u64,
+    /// More timer events were due than one call handles.
+    overdue: bool,
+}
+
+impl Engine {
+    /// An engine for this tree, every class with its bursts to spend.
+    ///
+    /// # Errors
+    /// The tree may not run; see [`TreeConfig::check`].
+    pub fn new(tree: &TreeConfig) -> Result<Self, TreeError> {
+        let mut engine = Self {
+            classes: Vec::new(),
+            profiles: Vec::new(),
+            inners: Vec::new(),
+            queues: Vec::new(),
+            frames: Frames::default(),
+            stats: Vec::new(),
+            wheel: Wheel::new(0),
+            index: BTreeMap::new(),
+            root: NONE,
+            now: Time::ZERO,
+            visit: None,
+            segment_bytes: 0,
+            overdue: false,
+        };
+        engine.rebuild(tree, Time::ZERO)?;
+        Ok(engine)
+    }
+
+    /// The key of a leaf, for the calls on the path of frames; `None` if the tree has no such leaf.
+    #[must_use]
+    pub fn leaf(&self, id: ClassId) -> Option<LeafKey> {
+        let &index = self.index.get(&id)?;
+        let class = self.class(index);
+        class.is_leaf().then_some(LeafKey {
+            index,
+            generation: class.generation,
+        })
+    }
+
+    /// Gives a frame to a leaf that has a queue.
+    #[inline]
+    pub fn offer(&mut self, leaf: LeafKey, frame: Frame, now: Time) -> Offer {
+        let Some(index) = self.find(leaf) else {
+            return Offer::Gone;
+        };
+        let class = self.class(index);
+        let cost = self.profile(class).framing().cost(frame.shape);
+        let body = class.body as usize;
+        let now = self.clock(now);
+        let queued = match self.queues.get_mut(body) {
+            None => false,
+            Some(Queue::Fifo(fifo)) => fifo.push(&mut self.frames, frame, now.as_nanos()),
+            Some(Queue::Flows(flows)) => {
+                let mut toll = Toll::default();
+                let queued = flows.push(&mut self.frames, frame, now.as_nanos(), &mut toll);
+                self.stats_of(index).collect(&toll);
+                queued
+            }
+        };
+        let stats = self.stats_of(index);
+        if !queued {
+            stats.refused = stats.refused.wrapping_add(1);
+            return Offer::Refused;
+        }
+        stats.offered.add(frame.shape.len, cost);
+        self.wait(index, now);
+        Offer::Queued
+    }
+
+    /// Says that frames wait for a leaf without a queue of its own. Saying it again changes nothing.
+    /// Returns whether there is such a leaf.
+    pub fn backlogged(&mut self, leaf: LeafKey, now: Time) -> bool {
+        let held = self
+            .find(leaf)
+            .filter(|&index| self.class(index).body == NONE);
+        if let Some(index) = held {
+            self.wait(index, now);
+        }
+        held.is_some()
+    }
+
+    /// A frame that a leaf of flows dropped, to make room or because frames waited too long: the
+    /// caller's again. Ask after every round of offers and peeks; until then it takes room in the pool.
+    pub fn dropped(&mut self) -> Option<Frame> {
+        self.frames.next_dropped()
+    }
+
+    /// Says that a leaf held back with [`Hold::Blocked`] can deliver again. Returns whether there is
+    /// such a leaf.
+    pub fn unblock(&mut self, leaf: LeafKey, now: Time) -> bool {
+        let found = self.find(leaf);
+        if let Some(index) = found.filter(|&index| self.class(index).blocked) {
+            self.settle();
+            let now = self.clock(now);
+            self.class_mut(index).blocked = false;
+            self.place(index, now);
+        }
+        found.is_some()
+    }
+
+    /// When something may go next.
+    #[must_use]
+    pub fn next_wake(&mut self, now: Time) -> Wake {
+        self.settle();
+        let now = self.clock(now);
+        self.fire(now);
+        if self.overdue || self.class(self.root).state.may_send() {
+            return Wake::Now;
+        }
+        while let Some((entry, at)) = self.wheel.first(Hand::Release) {
+            // An ancestor may have closed since; nothing goes before the last of the path opens.
+            let opens = self.path_opens(entry);
+            if opens <= at || at.as_nanos() == u64::MAX {
+                return Wake::At(at);
+            }
+            self.wheel.arm(Hand::Release, entry, opens);
+        }
+        Wake::Idle
+    }
+
+    /// The latest time seen.
+    fn clock(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// Marks a leaf as having frames that wait.
+    fn wait(&mut self, index: u32, now: Time) {
+        if !self.class(index).backlog {
+            self.settle();
+            let now = self.clock(now);
+            self.class_mut(index).backlog = true;
+            self.place(index, now);
+        }
+    }
+
+    fn find(&self, key: LeafKey) -> Option<u32> {
+        let class = self.classes.get(key.index as usize)?;
+        (class.generation == key.generation && class.is_leaf()).then_some(key.index)
+    }
+
+    /// A class by its number. Numbers come from the tree itself, and the arena never shrinks.
+    #[allow(clippy::indexing_slicing)]
+    fn class(&self, index: u32) -> &Class {
+        &self.classes[index as usize]
+    }
+
+    #[allow(clippy::indexing_slicing)] // as above
+    fn class_mut(&mut self, index: u32) -> &mut Class {
+        &mut self.classes[index as usize]
+    }
+
+    /// The settings of a class; every class has some.
+    #[allow(clippy::indexing_slicing)]
+    fn profile(&self, class: &Class) -> &Profile {
+        &self.profiles[class.profile as usize]
+    }
+
+    /// The children's queue of an inner class; every inner class has one.
+    #[allow(clippy::indexing_slicing)]
+    fn inner_mut(&mut self, index: u32) -> &mut Inner {
+        let body = self.class(index).body;
+        &mut self.inners[body as usize]
+    }
+
+    /// The counters of a class, attached at first use: room was reserved when the tree was applied.
+    #[allow(clippy::indexing_slicing)] // the number was given out here
+    fn stats_of(&mut self, index: u32) -> &mut ClassStats {
+        let mut number = self.class(index).stats;
+        if number == NONE {
+            number = u32::try_from(self.stats.len()).unwrap_or(NONE);
+            self.stats.push(ClassStats::default());
+            self.class_mut(index).stats = number;
+        }
+        &mut self.stats[number as usize]
+    }
+}

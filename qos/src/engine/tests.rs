@@ -1,0 +1,255 @@
+use super::*;
+use crate::class::{ClassConfig, LeafQueue};
+use crate::fair::Fair;
+use crate::units::Rate;
+use crate::wire::FrameShape;
+
+const ROOT: ClassId = ClassId::new(1, 0);
+const FULL: FrameShape = FrameShape::single(1514);
+
+fn rate(text: &str) -> Rate {
+    text.parse().unwrap()
+}
+
+fn at(nanos: u64) -> Time {
+    Time::from_nanos(nanos)
+}
+
+fn leaf(minor: u16) -> ClassConfig {
+    ClassConfig::new(ClassId::new(1, minor)).parent(ROOT)
+}
+
+fn queued(minor: u16) -> ClassConfig {
+    leaf(minor).queue(LeafQueue::Fifo { frames: 4 })
+}
+
+fn tree(children: Vec<ClassConfig>) -> TreeConfig {
+    let root = ClassConfig::new(ROOT).ceil(rate("1gbit"));
+    TreeConfig::new([vec![root], children].concat())
+}
+
+fn key(engine: &Engine, minor: u16) -> LeafKey {
+    engine.leaf(ClassId::new(1, minor)).unwrap()
+}
+
+fn state(engine: &mut Engine, minor: u16) -> State {
+    let id = ClassId::new(1, minor);
+    let class = engine.snapshot().into_iter().find(|class| class.id == id);
+    class.unwrap().state
+}
+
+#[test]
+fn an_idle_class_takes_at_most_192_bytes() {
+    let fixed = size_of::<Class>() + Wheel::ENTRY_BYTES;
+    assert!(
+        fixed + Fair::CHILD_BYTES <= 192,
+        "{fixed} and {}",
+        Fair::CHILD_BYTES
+    );
+}
+
+#[test]
+fn a_class_passes_through_every_state() {
+    let class = leaf(1).rate(rate("10mbit")).ceil(rate("20mbit"));
+    let mut engine = Engine::new(&tree(vec![class])).unwrap();
+    let key = key(&engine, 1);
+    assert_eq!(state(&mut engine, 1), State::Idle);
+    assert!(engine.backlogged(key, at(0)));
+    assert_eq!(state(&mut engine, 1), State::Green);
+    while state(&mut engine, 1) == State::Green {
+        assert!(engine.peek(at(0)).is_some());
+        engine.commit(FULL);
+    }
+    assert_eq!(state(&mut engine, 1), State::Excess);
+    while engine.peek(at(0)).is_some() {
+        engine.commit(FULL);
+    }
+    assert_eq!(state(&mut engine, 1), State::Throttled);
+    let Wake::At(wake) = engine.next_wake(at(0)) else {
+        panic!("throttled, and no wake");
+    };
+    assert!(engine.peek(wake).is_some());
+    engine.hold(Hold::Blocked);
+    assert_eq!(state(&mut engine, 1), State::Blocked);
+    assert_eq!(engine.next_wake(wake), Wake::Idle);
+    assert!(engine.unblock(key, wake));
+    assert!(engine.peek(wake).is_some());
+    engine.hold(Hold::Empty);
+    assert_eq!(state(&mut engine, 1), State::Idle);
+}
+
+#[test]
+fn a_frame_held_back_is_charged_nothing_and_goes_next_time() {
+    let mut engine = Engine::new(&tree(vec![queued(1)])).unwrap();
+    let frame = Frame::new(77, FULL);
+    assert_eq!(engine.offer(key(&engine, 1), frame, at(0)), Offer::Queued);
+    for _ in 0..100 {
+        assert_eq!(
+            engine.peek(at(0)).and_then(|grant| grant.frame),
+            Some(frame)
+        );
+        engine.hold(Hold::Later);
+    }
+    assert_eq!(engine.snapshot()[0].stats.sent.frames, 0);
+    assert!(engine.peek(at(0)).is_some());
+    assert_eq!(engine.commit(FULL), Some(frame));
+    assert_eq!(engine.commit(FULL), None, "nothing was granted");
+    assert_eq!(engine.snapshot()[0].stats.sent.frames, 1);
+    assert_eq!(engine.peek(at(0)), None);
+}
+
+#[test]
+fn a_peeled_frame_stays_at_the_head_until_its_last_part() {
+    let mut class = queued(1);
+    class.quantum = Some(5 * 1538);
+    let mut engine = Engine::new(&tree(vec![class])).unwrap();
+    let shape = FrameShape {
+        len: 66 + 12 * 1448,
+        headers: 66,
+        gso_size: 1448,
+    };
+    let frame = Frame::new(5, shape);
+    assert_eq!(engine.offer(key(&engine, 1), frame, at(0)), Offer::Queued);
+    let mut parts = Vec::new();
+    while let Some(grant) = engine.peek(at(0)) {
+        let head = grant.frame.unwrap().shape;
+        let segments = grant.segments(head);
+        parts.push(segments);
+        let part = head.peel(segments).map_or(head, |(part, _)| part);
+        assert_eq!(engine.commit(part).is_some(), part == head);
+    }
+    assert_eq!(parts, [5, 5, 2]);
+    let stats = engine.snapshot()[0].stats;
+    assert_eq!(stats.sent.segments, 12);
+    assert_eq!(stats.sent.wire_bytes, stats.offered.wire_bytes);
+}
+
+#[test]
+fn a_full_queue_and_a_full_pool_refuse() {
+    let small = TreeConfig {
+        frames: 6,
+        ..tree(vec![queued(1), queued(2), leaf(3)])
+    };
+    let mut engine = Engine::new(&small).unwrap();
+    let frame = Frame::new(0, FULL);
+    let mut taken = [0; 3];
+    for (taken, minor) in taken.iter_mut().zip(1..) {
+        let key = key(&engine, minor);
+        *taken = (0..5)
+            .filter(|_| engine.offer(key, frame, at(0)) == Offer::Queued)
+            .count();
+    }
+    assert_eq!(taken, [4, 2, 0]);
+    assert_eq!(engine.snapshot()[0].stats.refused, 9);
+}
+
+#[test]
+fn apply_tells_what_it_did_and_keeps_what_stays() {
+    let before = tree(vec![queued(1), queued(2), queued(3), leaf(4)]);
+    let mut engine = Engine::new(&before).unwrap();
+    let keys: Vec<LeafKey> = (1..5).map(|minor| key(&engine, minor)).collect();
+    for (token, &key) in (0..).zip(&keys[..3]) {
+        let frame = Frame::new(token, FULL);
+        assert_eq!(engine.offer(key, frame, at(0)), Offer::Queued);
+    }
+    let moved = queued(3).parent(ClassId::new(1, 5));
+    let after = tree(vec![
+        queued(1),
+        leaf(4).ceil(rate("1mbit")),
+        leaf(5),
+        moved,
+        leaf(6),
+    ]);
+    let diff = engine.apply(&after, at(1000)).unwrap();
+    let want = Diff {
+        added: 2,
+        kept: 2,
+        retuned: 1,
+        moved: 1,
+        removed: 1,
+        dropped: vec![1],
+    };
+    assert_eq!(diff, want);
+    assert_eq!(key(&engine, 1), keys[0]);
+    assert!(
+        !engine.backlogged(keys[1], at(1000)),
+        "a removed leaf's key is dead"
+    );
+    let frame = Frame::new(9, FULL);
+    assert_eq!(engine.offer(keys[1], frame, at(1000)), Offer::Gone);
+    let mut sent = Vec::new();
+    while let Some(grant) = engine.peek(at(1000)) {
+        sent.push(grant.frame.unwrap().token);
+        engine.commit(FULL);
+    }
+    assert_eq!(sent, [0, 2]);
+    let root = engine.snapshot()[0].stats;
+    assert_eq!(
+        (root.offered.frames, root.sent.frames, root.dropped.frames),
+        (3, 2, 1)
+    );
+}
+
+#[test]
+fn applying_the_same_tree_again_and_again_changes_no_rate() {
+    let config = tree(vec![
+        leaf(1).ceil(rate("10mbit")),
+        leaf(2).ceil(rate("5mbit")),
+    ]);
+    let mut engine = Engine::new(&config).unwrap();
+    for minor in 1..3 {
+        engine.backlogged(key(&engine, minor), at(0));
+    }
+    let mut now = at(0);
+    while now < at(1_000_000_000) {
+        while engine.peek(now).is_some() {
+            engine.commit(FULL);
+        }
+        let diff = engine.apply(&config, now).unwrap();
+        assert_eq!((diff.kept, diff.retuned), (3, 0));
+        let Wake::At(wake) = engine.next_wake(now) else {
+            panic!("no wake");
+        };
+        now = wake;
+    }
+    let snapshot = engine.snapshot();
+    let sent = |n: usize| snapshot[n].stats.sent.wire_bytes;
+    assert!((1_250_000..1_257_000).contains(&sent(1)), "{}", sent(1));
+    assert!((625_000..630_000).contains(&sent(2)), "{}", sent(2));
+}
+
+#[test]
+fn a_hundred_thousand_throttled_classes_cost_one_wake_each() {
+    let guests = (0..100).map(|guest| ClassConfig::new(ClassId::new(2, guest)).parent(ROOT));
+    let leaves = (0..10_000).map(|n| {
+        let class = ClassConfig::new(ClassId::new(3, n)).parent(ClassId::new(2, n / 100));
+        class.ceil(rate("12304"))
+    });
+    let root = ClassConfig::new(ROOT);
+    let classes = std::iter::once(root).chain(guests).chain(leaves).collect();
+    let mut engine = Engine::new(&TreeConfig::new(classes)).unwrap();
+    let mut now = at(1 << 30);
+    for n in 0..10_000 {
+        let key = engine.leaf(ClassId::new(3, n)).unwrap();
+        engine.backlogged(key, now);
+    }
+    // A frame a second each; the burst is one frame.
+    let end = at((1 << 30) + 5_500_000_000);
+    let (mut polls, mut sent) = (0, 0);
+    while now < end {
+        polls += 1;
+        while engine.peek(now).is_some() {
+            engine.commit(FULL);
+            sent += 1;
+        }
+        let Wake::At(wake) = engine.next_wake(now) else {
+            panic!("no wake");
+        };
+        now = wake;
+    }
+    assert_eq!(sent, 7 * 10_000, "two at once, then five seconds");
+    assert!(
+        polls <= 10,
+        "{polls} polls for classes that all wake at once"
+    );
+}
