@@ -139,7 +139,7 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..))]
     mtu: Option<u16>,
 
-    /// The guest's MAC address: frames it sends from any other are dropped, and front-ends that ask are told
+    /// The guest's MAC address: frames it sends from any other are dropped
     #[arg(long, value_name = "MAC")]
     mac: Option<String>,
 
@@ -200,7 +200,7 @@ pub struct PortConfig {
     pub queues: u16,
     /// Bound of NET_SET_MTU in bytes; unset means the tap's.
     pub mtu: Option<u16>,
-    /// The only address the guest may send from; also for front-ends that ask for the configuration space.
+    /// The only address the guest may send from.
     pub mac: Option<MacAddr>,
     /// How long the shard polls before it sleeps.
     pub poll: Duration,
