@@ -11,6 +11,7 @@ mod signals;
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,9 @@ pub use self::entrance::EntranceError;
 
 /// How long a SIGTERM waits for what is queued to the guest.
 const DRAIN: Duration = Duration::from_millis(800);
+
+/// From when on a second signal ends the daemon at once. Some tools send each signal twice.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What a refused second front-end is logged as, at most once in this time.
 const REFUSAL_LOG: Duration = Duration::from_secs(5);
@@ -298,10 +302,13 @@ impl Daemon {
     /// Delivers what is queued, ends the session and gives the tap back.
     fn finish(mut self, thread: JoinHandle<Vec<Tap>>) -> Result<(), DaemonError> {
         log::info!("port={} state=ending", self.name);
-        self.signals.next_one_exits();
         let drain = u64::try_from(DRAIN.as_nanos()).unwrap_or(u64::MAX);
         let deadline = monotonic_nanos().saturating_add(drain);
-        self.shard.ask(|done| Command::Drain(deadline, done))?;
+        let drained = self.shard.request(|done| Command::Drain(deadline, done))?;
+        if let Err(RecvTimeoutError::Timeout) = drained.recv_timeout(PATIENCE) {
+            self.signals.next_one_exits();
+            drained.recv().map_err(|_| ShardGone)?;
+        }
         self.report()?;
         if let Some(live) = self.live.take() {
             live.end(&self.poller);

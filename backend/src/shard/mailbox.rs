@@ -106,9 +106,20 @@ impl ShardHandle {
     /// # Errors
     /// [`ShardGone`] when its thread has ended.
     pub fn ask<T>(&self, make: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, ShardGone> {
+        self.request(make)?.recv().map_err(|_| ShardGone)
+    }
+
+    /// As [`Self::ask`], with the answer to be waited for by the caller.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when its thread has ended; so does waiting.
+    pub fn request<T>(
+        &self,
+        make: impl FnOnce(SyncSender<T>) -> Command,
+    ) -> Result<Receiver<T>, ShardGone> {
         let (answer, wait) = sync_channel(1);
         self.send(make(answer))?;
-        wait.recv().map_err(|_| ShardGone)
+        Ok(wait)
     }
 }
 
