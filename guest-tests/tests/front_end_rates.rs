@@ -90,9 +90,11 @@ fn no_second_to_the_guest_carries_more_than_rate_and_burst() -> Result<()> {
             })?;
             let over = excess(&absorbed.samples, WINDOW, rate, |s| number(s.frames) * each);
             println!(
-                "to-guest {name} {each} wire bytes: {} frames, excess {over:.0}",
-                absorbed.frames
+                "to-guest {name} {each} wire bytes: {} frames, {} readings, excess {over:.0}",
+                absorbed.frames,
+                absorbed.samples.len()
             );
+            assert!(absorbed.samples.len() > 10, "{name}: too few readings");
             assert!(over <= BURST + UNIT, "{name}: {over} bytes over");
         }
     }

@@ -58,12 +58,14 @@ impl Shaped {
     }
 }
 
-/// Holds a guest to `mbit` and looks at both directions; `must_reach` says whether the machine is
-/// able to carry so much at all.
-fn holds(rate: &str, mbit: f64, must_reach: bool) -> Result<()> {
+/// Holds a guest to `mbit` and looks at both directions. With a control, an unlimited guest, a try
+/// counts against the lower bound only if the machine could carry [`HEADROOM`] before and after it.
+fn holds(rate: &str, mbit: f64, control: Option<&Shaped>) -> Result<()> {
     let mut shaped = boot(&["--rate", rate])?;
     let mut best = [0.0_f64; 2];
+    let mut tries_that_count = 0;
     for _ in 0..TRIES {
+        let able = can_carry(control)?;
         let got = shaped.measure()?;
         println!(
             "{rate}: from-guest {:.2}, to-guest {:.2} Mbit/s on the wire",
@@ -79,40 +81,48 @@ fn holds(rate: &str, mbit: f64, must_reach: bool) -> Result<()> {
         if best.iter().all(|best| *best >= mbit * 0.99) {
             break;
         }
+        tries_that_count += usize::from(able && can_carry(control)?);
     }
-    if must_reach {
-        assert!(
-            best.iter().all(|best| *best >= mbit * 0.99),
-            "{best:?} Mbit/s of {rate}"
-        );
-    }
+    let reached = best.iter().all(|best| *best >= mbit * 0.99);
+    assert!(
+        reached || tries_that_count < TRIES,
+        "{best:?} Mbit/s of {rate} in {tries_that_count} fair tries"
+    );
     let counters = shaped.counters()?;
     assert_eq!(counters.from_guest.drops, 0, "{counters:?}");
     assert_eq!(counters.broken_rings, 0, "{counters:?}");
     Ok(())
 }
 
-#[test]
-fn a_guest_gets_the_10_mbit_it_is_limited_to() -> Result<()> {
-    holds("10mbit", 10.0, true)
-}
-
-#[test]
-fn a_guest_gets_the_100_mbit_it_is_limited_to() -> Result<()> {
-    holds("100mbit", 100.0, true)
-}
-
-#[test]
-fn a_guest_gets_the_gigabit_it_is_limited_to() -> Result<()> {
-    let unlimited = boot(&[])?.measure()?;
+/// Whether an unlimited guest reaches [`HEADROOM`] both ways just now.
+fn can_carry(control: Option<&Shaped>) -> Result<bool> {
+    let Some(control) = control else {
+        return Ok(true);
+    };
+    let unlimited = control.measure()?;
     println!("unlimited: {unlimited:.0?} Mbit/s on the wire");
     let able = unlimited.iter().all(|mbit| *mbit >= HEADROOM);
     if !able {
         println!(
-            "this machine's guests do not reach {HEADROOM} Mbit/s: only the upper bound decides"
+            "this machine's guests do not reach {HEADROOM} Mbit/s now: only the upper bound decides"
         );
     }
-    holds("1gbit", 1000.0, able)
+    Ok(able)
+}
+
+#[test]
+fn a_guest_gets_the_10_mbit_it_is_limited_to() -> Result<()> {
+    holds("10mbit", 10.0, None)
+}
+
+#[test]
+fn a_guest_gets_the_100_mbit_it_is_limited_to() -> Result<()> {
+    holds("100mbit", 100.0, None)
+}
+
+#[test]
+fn a_guest_gets_the_gigabit_it_is_limited_to() -> Result<()> {
+    holds("1gbit", 1000.0, Some(&boot(&[])?))
 }
 
 #[test]

@@ -211,21 +211,28 @@ impl Receive {
                 break;
             }
             let mut taken = 0;
-            while let Some(bytes) = self.skip()? {
-                done.frames += 1;
-                done.bytes += bytes;
-                taken += 1;
-                if taken == 64 {
-                    break;
+            let mut drained = false;
+            while taken < 64 && !drained {
+                match self.skip()? {
+                    Some(bytes) => {
+                        done.frames += 1;
+                        done.bytes += bytes;
+                        taken += 1;
+                    }
+                    None => drained = true,
                 }
             }
             if taken > 0 {
-                done.samples.push(Sample {
-                    before,
-                    after: Instant::now(),
-                    frames: done.frames,
-                    bytes: done.bytes,
-                });
+                // What is still in the ring was delivered before now as well: a reading that left
+                // it out would count it into whatever stretch begins here.
+                if drained {
+                    done.samples.push(Sample {
+                        before,
+                        after: Instant::now(),
+                        frames: done.frames,
+                        bytes: done.bytes,
+                    });
+                }
                 self.refill();
                 continue;
             }
