@@ -1,9 +1,10 @@
 //! A session that runs: the adapter, its engine, and their place in the poller.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use super::{ENGINE, FRONT_END, offer, raw};
+use super::{ENGINE, FRONT_END, offer};
 use crate::engine::{Engine, EngineError, EngineFactory};
 use crate::poller::{Interest, Poller};
 use crate::session::{CloseReason, Event, SessionConfig, SessionIo};
@@ -37,8 +38,12 @@ impl Live {
             watched: [Interest::READ; 2],
         };
         let added = poller
-            .add(raw(&live.io.front_end_fd()), FRONT_END, Interest::READ)
-            .and_then(|()| poller.add(raw(&live.io.engine_fd()), ENGINE, Interest::READ));
+            .add(
+                live.io.front_end_fd().as_raw_fd(),
+                FRONT_END,
+                Interest::READ,
+            )
+            .and_then(|()| poller.add(live.io.engine_fd().as_raw_fd(), ENGINE, Interest::READ));
         if let Err(error) = added {
             live.end(poller);
             return Err(error.into());
@@ -105,7 +110,10 @@ impl Live {
 
     fn watch(&mut self, name: &str, poller: &Poller) {
         let wanted = [self.io.front_end_interest(), self.io.engine_interest()];
-        let fds = [raw(&self.io.front_end_fd()), raw(&self.io.engine_fd())];
+        let fds = [
+            self.io.front_end_fd().as_raw_fd(),
+            self.io.engine_fd().as_raw_fd(),
+        ];
         for (index, (fd, token)) in fds.into_iter().zip([FRONT_END, ENGINE]).enumerate() {
             if self.watched[index] == wanted[index] {
                 continue;
@@ -120,8 +128,8 @@ impl Live {
     /// Ends the session; when this returns nothing of the guest is in use any more.
     pub(super) fn end(self, poller: &Poller) {
         // Those that were never added have nothing to be removed.
-        let _ = poller.remove(raw(&self.io.front_end_fd()));
-        let _ = poller.remove(raw(&self.io.engine_fd()));
+        let _ = poller.remove(self.io.front_end_fd().as_raw_fd());
+        let _ = poller.remove(self.io.engine_fd().as_raw_fd());
         drop(self.io);
         self.engine.end();
     }

@@ -10,7 +10,6 @@ mod offer;
 mod signals;
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -320,9 +319,4 @@ impl Daemon {
         }
         Ok(())
     }
-}
-
-/// The descriptor numbers of a session, for the poller.
-fn raw(fd: &impl AsRawFd) -> std::os::fd::RawFd {
-    fd.as_raw_fd()
 }
