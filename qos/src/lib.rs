@@ -19,7 +19,7 @@
 //! or by flow with CoDel and ECN (`Flows`), which hands back what it [`dropped`](Engine::dropped).
 //!
 //! The [`Engine`] **pulls**: nothing is pushed through it. [`Engine::peek`] says whose frame goes
-//! next; the caller delivers it and then calls [`Engine::commit`], or [`Engine::hold`] if it could
+//! next; the caller delivers it and then calls [`Engine::commit`], or [`Engine::abort`] if it could
 //! not. When nothing may go, [`Engine::next_wake`] says when. An idle class costs nothing, a throttled
 //! one a timer; every step takes constant time, however many classes there are.
 //!
@@ -123,7 +123,7 @@ pub mod wire;
 
 pub use class::{ClassConfig, ClassId, FlowsConfig, LeafQueue, Overcommit, TreeConfig, TreeError};
 pub use counters::FlowCounters;
-pub use engine::{Engine, Frame, Grant, Hold, LeafKey, Offer, Wake};
+pub use engine::{Departure, Engine, Frame, Grant, Hold, LeafKey, Offer, Wake};
 pub use gcra::Gcra;
 pub use inverse::Inverse;
 pub use limiter::{Demand, Limiter, LimiterConfig, queue_cap_bytes};

@@ -130,10 +130,14 @@ impl Wheel {
         self.links[entry as usize].place != APART
     }
 
-    /// Sets what an entry waits for and until when; it may be in a wheel already.
-    pub(crate) fn arm(&mut self, hand: Hand, entry: u32, at: Time) {
+    /// Sets what an entry waits for and until when, as of `now`; it may be in a wheel already.
+    pub(crate) fn arm(&mut self, hand: Hand, entry: u32, at: Time, now: Time) {
         self.disarm(entry);
         let dial = &mut self.dials[hand as usize];
+        if dial.quiet == u64::MAX {
+            // Empty: keeps the cursor near, so that what is armed now starts low.
+            dial.cursor = dial.cursor.max(now.as_nanos() >> GRAIN_SHIFT);
+        }
         let tick = tick_at_or_after(at).max(dial.cursor);
         dial.quiet = dial.quiet.min(tick);
         self.links[entry as usize].tick = tick;
@@ -212,6 +216,13 @@ impl Wheel {
         Some((own.first, instant(self.links[own.first as usize].tick)))
     }
 
+    /// Whether anything may be due at `now`.
+    #[inline]
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        let [release, green] = &self.dials;
+        now.as_nanos() >> GRAIN_SHIFT >= release.quiet.min(green.quiet)
+    }
+
     /// Takes out one entry that is due at `now`, or `None` when there is none left.
     pub(crate) fn pop(&mut self, hand: Hand, now: Time) -> Option<u32> {
         let now = now.as_nanos() >> GRAIN_SHIFT;
@@ -219,10 +230,6 @@ impl Wheel {
         loop {
             let dial = &mut self.dials[hand];
             if now < dial.quiet {
-                if dial.quiet == u64::MAX {
-                    // Empty: keeps the cursor near, so that what is armed next starts low.
-                    dial.cursor = dial.cursor.max(now);
-                }
                 return None;
             }
             let Some((level, slot)) = dial.nearest() else {
@@ -276,7 +283,7 @@ mod tests {
     #[test]
     fn nothing_fires_early_and_nothing_later_than_a_grain() {
         let mut wheel = Wheel::new(4);
-        wheel.arm(Hand::Release, 0, at(5000));
+        wheel.arm(Hand::Release, 0, at(5000), at(0));
         assert_eq!(wheel.first(Hand::Release), Some((0, at(5120))));
         assert_eq!(wheel.pop(Hand::Release, at(5119)), None);
         assert_eq!(wheel.pop(Hand::Release, at(5120)), Some(0));
@@ -287,15 +294,15 @@ mod tests {
     fn a_time_that_has_passed_fires_at_once() {
         let mut wheel = Wheel::new(1);
         assert_eq!(wheel.pop(Hand::Release, at(1 << 40)), None);
-        wheel.arm(Hand::Release, 0, at(7));
+        wheel.arm(Hand::Release, 0, at(7), at(0));
         assert_eq!(wheel.pop(Hand::Release, at(1 << 40)), Some(0));
     }
 
     #[test]
     fn the_end_of_the_clock_is_survived() {
         let mut wheel = Wheel::new(2);
-        wheel.arm(Hand::Release, 0, Time::MAX);
-        wheel.arm(Hand::Release, 1, at(u64::MAX - 5000));
+        wheel.arm(Hand::Release, 0, Time::MAX, at(0));
+        wheel.arm(Hand::Release, 1, at(u64::MAX - 5000), at(0));
         assert_eq!(wheel.first(Hand::Release).map(|(entry, _)| entry), Some(1));
         assert_eq!(wheel.pop(Hand::Release, at(u64::MAX - 2000)), Some(1));
         assert_eq!(wheel.pop(Hand::Release, at(u64::MAX - 2000)), None);
@@ -314,7 +321,7 @@ mod tests {
                 let pause = random(&mut state) >> (random(&mut state) % 44 + 20);
                 match random(&mut state) % 8 {
                     0..=3 => {
-                        wheel.arm(Hand::Release, entry, at(now + pause));
+                        wheel.arm(Hand::Release, entry, at(now + pause), at(0));
                         model.insert(entry, (now + pause).div_ceil(GRAIN_NANOS));
                     }
                     4 => {

@@ -38,15 +38,27 @@ impl Framing {
     /// make one segment. Never below `len` unless `overhead` is negative, and never below one byte;
     /// growing `len` never makes it cheaper. Saturates at `u64::MAX`.
     #[must_use]
+    #[inline]
     pub fn cost(self, shape: FrameShape) -> Cost {
+        if shape.gso_size == 0 {
+            return Cost {
+                wire_bytes: self.slot(shape.len.into()),
+                segments: 1,
+            };
+        }
+        self.cost_of_segments(shape)
+    }
+
+    #[inline(never)] // out of the way of plain frames
+    fn cost_of_segments(self, shape: FrameShape) -> Cost {
         let payload = shape.len.saturating_sub(shape.headers);
-        if shape.gso_size == 0 || payload <= shape.gso_size {
+        if payload <= shape.gso_size {
             return Cost {
                 wire_bytes: self.slot(u64::from(shape.len)),
                 segments: 1,
             };
         }
-        let segments = payload.div_ceil(shape.gso_size);
+        let segments = payload.div_ceil(shape.gso_size.max(1));
         let full = segments.saturating_sub(1);
         // Below `payload`: `full` is the largest count of full segments that leaves something.
         let last = payload.saturating_sub(full.saturating_mul(shape.gso_size));
@@ -61,11 +73,14 @@ impl Framing {
         }
     }
 
-    /// What one frame of `len` bytes takes of the link.
-    fn slot(self, len: u64) -> u64 {
-        len.saturating_add_signed(i64::from(self.overhead))
-            .max(u64::from(self.mpu))
+    /// What one frame of `len` bytes, which are fewer than 2^34, takes of the link.
+    #[inline]
+    pub(crate) fn slot(self, len: u64) -> u64 {
+        len.wrapping_add_signed(self.overhead.into())
+            .cast_signed()
+            .max(self.mpu.into())
             .max(1)
+            .cast_unsigned()
     }
 }
 

@@ -8,6 +8,7 @@ use super::config::{
 use super::error::TreeError;
 use super::id::ClassId;
 use super::terms::Terms;
+use crate::fair::{GREEN, Share, Tier};
 use crate::time::Span;
 use crate::units::{Burst, PacketBurst, Rate};
 use crate::wire::Framing;
@@ -30,16 +31,25 @@ pub(crate) struct Profile {
     pub(crate) rate: Terms,
     /// Wire bytes of one visit.
     pub(crate) quantum: u64,
-    /// Weight among the guaranteed; zero without a rate.
-    pub(crate) green: u32,
-    /// Weight among those that take what is left.
-    pub(crate) weight: u32,
+    /// Its part among the guaranteed.
+    pub(crate) green: Share,
+    /// Its part among those that take what is left.
+    pub(crate) excess: Share,
     pub(crate) prio: u8,
     pub(crate) overhead: i32,
     pub(crate) mpu: u32,
 }
 
 impl Profile {
+    /// Its part in a tier of its parent's queue.
+    pub(crate) const fn share(&self, tier: Tier) -> &Share {
+        if tier == GREEN {
+            &self.green
+        } else {
+            &self.excess
+        }
+    }
+
     pub(crate) const fn framing(&self) -> Framing {
         Framing {
             overhead: self.overhead,
@@ -426,8 +436,8 @@ fn profile(class: &DraftClass<'_>, quantum: u64, unit: u64) -> Profile {
         }),
         rate: rate.map_or(Terms::UNLIMITED, |rate| terms(rate, config.burst)),
         quantum,
-        green: rate.map_or(0, kilobits),
-        weight: weight(config),
+        green: Share::new(rate.map_or(0, kilobits), quantum),
+        excess: Share::new(weight(config), quantum),
         prio: config.prio,
         overhead: class.framing.overhead,
         mpu: class.framing.mpu,

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::class::{Class, NONE, State};
-use super::queue::Queue;
-use super::snapshot::ClassStats;
-use super::{Engine, Inner};
-use crate::class::{ClassId, Plan, Planned, Profile, Terms, TreeConfig, TreeError};
-use crate::fair::Fair;
+use super::Engine;
+use super::class::{Class, Kind, NONE, State};
+use super::flows::Flows;
+use super::frames::{Fifo, Frame};
+use crate::class::{
+    Arrival, ClassId, LeafQueue, Plan, Planned, Profile, Terms, TreeConfig, TreeError,
+};
+use crate::counters::FlowCounters;
+use crate::fair::{Fair, Seat, Share};
 use crate::time::Time;
 use crate::units::Rate;
 use crate::wheel::Wheel;
@@ -31,7 +34,7 @@ pub struct Diff {
 }
 
 /// How far ahead of its siblings each class is, with its parent.
-type Leads = BTreeMap<ClassId, (ClassId, [u128; 2])>;
+type Leads = BTreeMap<ClassId, (ClassId, [u64; 2])>;
 
 impl Engine {
     /// Changes to another tree, at once and as a whole. Classes are recognised by their ids.
@@ -63,23 +66,24 @@ impl Engine {
             let old = old_profiles.get(self.class(index).profile as usize);
             let parent = planned.parent.and_then(|at| slots.get(at)).copied();
             let parent = parent.unwrap_or(NONE);
-            let class = self.class_mut(index);
-            let moved = class.parent != parent;
+            let moved = self.class(index).parent != parent;
             match old {
                 Some(old) => {
-                    retune(class, old, &planned.profile, now);
+                    self.carry_over(index, old, &planned.profile, now);
                     count(&mut diff, moved, *old != planned.profile);
                 }
                 None => {
                     diff.added = diff.added.saturating_add(1);
-                    class.id = planned.id;
                     if !fresh {
-                        retune(class, &NEW, &planned.profile, now);
+                        self.carry_over(index, &NEW, &planned.profile, now);
                     }
                 }
             }
+            let class = self.class_mut(index);
+            class.id = planned.id;
             (class.profile, class.parent) = (number, parent);
-            class.position = planned.position;
+            class.seat = Seat::new(planned.position);
+            class.above = NONE;
             class.state = State::Idle;
         }
         self.rebuild_queues(&plan, &slots, &mut diff);
@@ -95,17 +99,25 @@ impl Engine {
     }
 
     /// How far ahead of its siblings each class is.
-    fn leads(&self) -> Leads {
+    fn leads(&mut self) -> Leads {
         let mut leads = Leads::new();
         for (&id, &index) in &self.index {
-            let class = self.class(index);
-            let Some(parent) = self.classes.get(class.parent as usize) else {
+            let Some(class) = self.classes.get(index as usize) else {
                 continue;
             };
-            if let Some(inner) = self.inners.get(parent.body as usize) {
-                let lead = inner.fair.leads(class.position, self.profile(class).prio);
+            let (parent, above) = (class.parent, class.above as usize);
+            let prio = self.profile(class).prio;
+            let Some(parent) = self.classes.get(parent as usize).map(|parent| parent.id) else {
+                continue;
+            };
+            if let (Some(fair), Some(class)) = (
+                self.inners.get_mut(above),
+                self.classes.get_mut(index as usize),
+            ) {
+                let waits = class.state.may_send().then(|| class.state.tier(prio));
+                let lead = fair.leads(&mut class.seat, prio, waits);
                 if lead != [0; 2] {
-                    leads.insert(id, (parent.id, lead));
+                    leads.insert(id, (parent, lead));
                 }
             }
         }
@@ -119,9 +131,16 @@ impl Engine {
                 continue;
             };
             let class = self.class(index);
-            let (above, position) = (class.parent, class.position);
-            if above != NONE && self.class(above).id == parent {
-                self.inner_mut(above).fair.lead(position, lead);
+            if class.parent == NONE || self.class(class.parent).id != parent {
+                continue;
+            }
+            let profile = *self.profile(class);
+            let above = class.above as usize;
+            if let (Some(fair), Some(class)) = (
+                self.inners.get_mut(above),
+                self.classes.get_mut(index as usize),
+            ) {
+                fair.lead(&mut class.seat, lead, [&profile.green, &profile.excess]);
             }
         }
     }
@@ -141,13 +160,13 @@ impl Engine {
             if self.class(index).stats == NONE {
                 continue;
             }
-            let own = std::mem::take(self.stats_of(index));
+            let own = std::mem::take(self.tally(index));
             let mut heir = self.class(index).parent;
             while heir != NONE && !stay.contains(&self.class(heir).id) {
                 heir = self.class(heir).parent;
             }
             if heir != NONE {
-                self.stats_of(heir).add(&own);
+                self.tally(heir).inherit(&own);
             }
         }
         for index in gone {
@@ -165,22 +184,28 @@ impl Engine {
 
     /// Empties a leaf's queue into the diff.
     fn drop_frames(&mut self, index: u32, diff: &mut Diff) {
-        let class = self.class(index);
-        let (leaf, body) = (class.leaf, class.body as usize);
-        if !leaf {
-            return;
-        }
-        let framing = self.profile(class).framing();
-        let mut dropped = ClassStats::default().dropped;
-        if let Some(queue) = self.queues.get_mut(body) {
-            while let Some(frame) = queue.take(&mut self.frames) {
-                dropped.add(frame.shape.len, framing.cost(frame.shape));
-                diff.dropped.push(frame.token);
-            }
-            self.class_mut(index).backlog = false;
+        let framing = self.profile(self.class(index)).framing();
+        let mut dropped = FlowCounters::default();
+        while let Some(frame) = self.take_any(index) {
+            dropped.add(frame.shape.len, framing.cost(frame.shape));
+            diff.dropped.push(frame.token);
         }
         if dropped.frames > 0 {
-            self.stats_of(index).dropped.merge(&dropped);
+            self.class_mut(index).backlog = false;
+            self.tally(index).dropped(&dropped);
+        }
+    }
+
+    /// Any frame of a leaf's queue, to empty it.
+    fn take_any(&mut self, index: u32) -> Option<Frame> {
+        let class = self.classes.get_mut(index as usize)?;
+        match class.kind {
+            Kind::Inner | Kind::Hold => None,
+            Kind::Fifo => class.fifo.pop(&mut self.frames),
+            Kind::Flows => {
+                let flows = self.flows.get_mut(class.body as usize)?;
+                flows.take(&mut self.frames)
+            }
         }
     }
 
@@ -201,71 +226,106 @@ impl Engine {
             self.index.insert(planned.id, index);
             slots.push(index);
         }
+        self.pps.resize(self.classes.len(), 0);
         self.root = slots.first().copied().unwrap_or(NONE);
         slots
     }
 
     /// Makes the children's queues and the leaves' own.
     fn rebuild_queues(&mut self, plan: &Plan, slots: &[u32], diff: &mut Diff) {
-        let mut families: Vec<(Vec<Profile>, Vec<u32>)> = Vec::new();
-        families.resize_with(slots.len(), Default::default);
+        let mut families: Vec<Vec<u32>> = vec![Vec::new(); slots.len()];
         for (planned, &index) in plan.classes.iter().zip(slots) {
             let family = planned.parent.and_then(|at| families.get_mut(at));
-            if let Some((profiles, children)) = family {
-                profiles.push(planned.profile);
+            if let Some(children) = family {
                 children.push(index);
             }
         }
-        let mut queues = Vec::new();
+        let mut old_flows: Vec<_> = std::mem::take(&mut self.flows)
+            .into_iter()
+            .map(Some)
+            .collect();
         self.inners.clear();
-        let all = plan.classes.iter().zip(slots).zip(families);
-        for ((planned, &index), (profiles, children)) in all {
-            let number = if planned.children > 0 {
-                self.keep_queue(index, planned, diff);
-                let fair = Fair::new(&profiles);
-                self.inners.push(Inner { fair, children });
-                self.inners.len()
-            } else if let Some(queue) = self.keep_queue(index, planned, diff) {
-                queues.push(queue);
-                queues.len()
-            } else {
-                0
-            };
-            let class = self.class_mut(index);
-            class.body = u32::try_from(number).unwrap_or(0).wrapping_sub(1);
-            class.leaf = planned.children == 0;
+        for ((planned, &index), children) in plan.classes.iter().zip(slots).zip(&families) {
+            self.requeue(index, planned, &mut old_flows, diff);
+            if !children.is_empty() {
+                let number = u32::try_from(self.inners.len()).unwrap_or(NONE);
+                self.inners.push(Fair::new(children));
+                self.class_mut(index).body = number;
+                for &child in children {
+                    self.class_mut(child).above = number;
+                }
+            }
         }
-        self.queues = queues;
-        self.refresh_backlogs(slots);
+        // Parents come first, so every child knows its parent's queue by now.
+        for (planned, &index) in plan.classes.iter().zip(slots) {
+            let Some(class) = self.classes.get_mut(index as usize) else {
+                continue;
+            };
+            let profile = &planned.profile;
+            if let Some(fair) = self.inners.get_mut(class.above as usize) {
+                fair.provide(
+                    &mut class.seat,
+                    profile.prio,
+                    &profile.green,
+                    &profile.excess,
+                );
+            }
+        }
     }
 
-    /// The queue of a class from now on: its own, if that can stay, or an empty one, whose
-    /// predecessor's frames are dropped. Inner classes have none.
-    fn keep_queue(&mut self, index: u32, planned: &Planned, diff: &mut Diff) -> Option<Queue> {
+    /// Gives a class the queue it shall have from now on: its own with other settings, or an empty
+    /// one, whose predecessor's frames are dropped. Inner classes have none.
+    fn requeue(
+        &mut self,
+        index: u32,
+        planned: &Planned,
+        old_flows: &mut [Option<Flows>],
+        diff: &mut Diff,
+    ) {
         let framing = planned.profile.framing();
+        let kind = if planned.children > 0 {
+            Kind::Inner
+        } else {
+            Kind::of(planned.queue)
+        };
         let class = self.class(index);
-        let body = class.body as usize;
-        if class.leaf
-            && let Some(queue) = self.queues.get_mut(body)
-        {
-            if planned.children == 0 && queue.retune(planned.queue, framing) {
-                return Some(queue.clone());
+        let mut flows = match class.kind {
+            Kind::Flows => old_flows
+                .get_mut(class.body as usize)
+                .and_then(Option::take),
+            _ => None,
+        };
+        let stays = class.kind == kind
+            && match (&mut flows, planned.queue) {
+                (Some(flows), LeafQueue::Flows(config)) => flows.retune(config, framing),
+                _ => true,
+            };
+        if !stays {
+            if let Some(flows) = flows.take() {
+                self.class_mut(index).body = self.push_flows(flows);
             }
             self.drop_frames(index, diff);
+            let class = self.class_mut(index);
+            class.kind = kind;
+            class.backlog = false;
+            class.fifo = Fifo::new(0);
+            if kind == Kind::Inner {
+                class.blocked = false;
+            }
         }
-        Queue::new(planned.queue, framing)
+        match planned.queue {
+            LeafQueue::Fifo { frames } => self.class_mut(index).fifo.limit = frames,
+            LeafQueue::Flows(config) if kind == Kind::Flows => {
+                let flows = flows.unwrap_or_else(|| Flows::new(config, framing));
+                self.class_mut(index).body = self.push_flows(flows);
+            }
+            _ => {}
+        }
     }
 
-    /// Whatever is no leaf has no backlog of its own; a queue knows whether it has one.
-    fn refresh_backlogs(&mut self, slots: &[u32]) {
-        for &index in slots {
-            let class = self.class(index);
-            let (leaf, body) = (class.leaf, class.body as usize);
-            let queued = self.queues.get(body).map(|queue| queue.frames() > 0);
-            let class = self.class_mut(index);
-            class.backlog = leaf && queued.unwrap_or(class.backlog);
-            class.blocked &= leaf;
-        }
+    fn push_flows(&mut self, flows: Flows) -> u32 {
+        self.flows.push(flows);
+        u32::try_from(self.flows.len()).unwrap_or(0).wrapping_sub(1)
     }
 
     /// Puts every leaf with a backlog where it belongs, in new wheels.
@@ -277,6 +337,18 @@ impl Engine {
                 self.place(index, now);
             }
         }
+    }
+
+    /// Carries a class's limits over from one profile to the next.
+    fn carry_over(&mut self, index: u32, old: &Profile, new: &Profile, now: Time) {
+        let resume =
+            |new: &Terms, arrival: Arrival, old: Terms| new.carried_over(arrival, old, now);
+        if let Some(pps) = self.pps.get_mut(index as usize) {
+            *pps = resume(&new.pps, *pps, old.pps);
+        }
+        let class = self.class_mut(index);
+        class.ceil = resume(&new.ceil, class.ceil, old.ceil);
+        class.rate = resume(&new.rate, class.rate, old.rate);
     }
 
     fn profile_number(&mut self, known: &mut BTreeMap<Profile, u32>, profile: Profile) -> u32 {
@@ -312,20 +384,9 @@ const NEW: Profile = Profile {
     pps: Terms::UNLIMITED,
     rate: Terms::UNLIMITED,
     quantum: 0,
-    green: 0,
-    weight: 0,
+    green: Share::NONE,
+    excess: Share::NONE,
     prio: 0,
     overhead: 0,
     mpu: 0,
 };
-
-/// Carries a class's limits over from one profile to the next.
-fn retune(class: &mut Class, old: &Profile, new: &Profile, now: Time) {
-    for (arrival, old, new) in [
-        (&mut class.ceil, old.ceil, new.ceil),
-        (&mut class.pps, old.pps, new.pps),
-        (&mut class.rate, old.rate, new.rate),
-    ] {
-        *arrival = new.carried_over(*arrival, old, now);
-    }
-}

@@ -1,8 +1,13 @@
 //! One class at work.
 
+use std::slice;
+
+use prefetch_index::prefetch_index;
+
 use super::Engine;
-use crate::class::{Arrival, ClassId, Profile};
-use crate::fair::{GREEN, Tier};
+use super::frames::Fifo;
+use crate::class::{Arrival, ClassId, LeafQueue, Profile};
+use crate::fair::{GREEN, Seat, Seats, Tier};
 use crate::time::Time;
 
 /// No class, no queue, no counters.
@@ -48,25 +53,65 @@ impl State {
     }
 }
 
-/// The hot part of a class. The limits are kept as theoretical arrival times; their terms are in the
-/// profile.
+/// What a class is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It has children.
+    Inner,
+    /// A leaf whose frames wait with the caller.
+    Hold,
+    /// A leaf whose frames wait first in first out.
+    Fifo,
+    /// A leaf whose frames wait by flow.
+    Flows,
+}
+
+impl Kind {
+    pub(super) const fn of(queue: LeafQueue) -> Self {
+        match queue {
+            LeafQueue::Hold => Self::Hold,
+            LeafQueue::Fifo { .. } => Self::Fifo,
+            LeafQueue::Flows(_) => Self::Flows,
+        }
+    }
+}
+
+/// What a visit is charged, on its way from the leaf to the root.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// Bytes on the wire.
+    pub(super) bytes: u64,
+    pub(super) segments: u64,
+    /// What sharing counts: time of the link or of the core, whichever is more, in bytes of the link.
+    pub(super) work: u64,
+    /// Whether a class so far was within its guarantee.
+    pub(super) guaranteed: bool,
+    /// The tiers that wait in the class at hand.
+    pub(super) below: u8,
+}
+
+/// A class on two cache lines. The limits are kept as theoretical arrival times; their terms are in
+/// the profile.
 #[derive(Clone, Debug)]
+#[repr(align(128))]
 pub(super) struct Class {
     pub(super) ceil: Arrival,
-    pub(super) pps: Arrival,
     pub(super) rate: Arrival,
-    pub(super) id: ClassId,
-    pub(super) profile: u32,
+    pub(super) seat: Seat,
+    /// The frames of a leaf of that kind.
+    pub(super) fifo: Fifo,
     /// [`NONE`] for the root.
     pub(super) parent: u32,
-    /// Its number among its siblings.
-    pub(super) position: u32,
-    /// Number of its children's queue, or for a leaf of its own, if it has one.
+    /// Number of the parent's queue of children.
+    pub(super) above: u32,
+    /// Number of its own queue: of children, or of flows.
     pub(super) body: u32,
+    pub(super) profile: u32,
     pub(super) stats: u32,
     pub(super) generation: u32,
+    pub(super) id: ClassId,
     pub(super) state: State,
-    pub(super) leaf: bool,
+    pub(super) kind: Kind,
     /// A leaf's: frames wait.
     pub(super) backlog: bool,
     /// A leaf's: the caller could not deliver.
@@ -78,58 +123,133 @@ impl Class {
     pub(super) fn vacant(generation: u32) -> Self {
         Self {
             ceil: 0,
-            pps: 0,
             rate: 0,
-            id: ClassId::default(),
-            profile: NONE,
+            seat: Seat::new(0),
+            fifo: Fifo::new(0),
             parent: NONE,
-            position: 0,
+            above: NONE,
             body: NONE,
+            profile: NONE,
             stats: NONE,
             generation,
+            id: ClassId::default(),
             state: State::Idle,
-            leaf: false,
+            kind: Kind::Inner,
             backlog: false,
             blocked: false,
         }
     }
 
-    pub(super) const fn is_leaf(&self) -> bool {
-        self.leaf
+    /// Fetches both cache lines of one of these classes, if there is such a one.
+    #[inline]
+    pub(super) fn prefetch(classes: &[Self], index: u32) {
+        if let Some(class) = classes.get(index as usize) {
+            prefetch_index(slice::from_ref(&class.ceil), 0);
+            prefetch_index(slice::from_ref(&class.generation), 0);
+        }
     }
 
-    /// Whether its own limits let something go at `now`.
-    pub(super) const fn open(&self, profile: &Profile, now: u128) -> bool {
-        profile.ceil.ready(self.ceil, now)
-            && (!profile.pps.is_limit() || profile.pps.ready(self.pps, now))
+    pub(super) const fn key(&self, index: u32) -> LeafKey {
+        LeafKey {
+            index,
+            generation: self.generation,
+        }
     }
 
-    /// When its own limits open.
-    pub(super) fn opens(&self, profile: &Profile) -> Time {
-        let ceil = profile.ceil.opens(self.ceil);
-        ceil.max(profile.pps.opens(self.pps))
+    pub(super) fn is_leaf(&self) -> bool {
+        self.kind != Kind::Inner
+    }
+
+    /// Charges what went through this class to its limits, of which that of packets is `open`
+    /// afterwards; returns the state in which it should be now.
+    #[inline]
+    pub(super) fn charge(
+        &mut self,
+        profile: &Profile,
+        now: u128,
+        mut open: bool,
+        way: &mut Way,
+    ) -> State {
+        let is_root = self.parent == NONE;
+        let mut green = way.below & 1 != 0;
+        if profile.rate.is_limit() && !is_root {
+            way.guaranteed |= self.state == State::Green && profile.rate.ready(self.rate, now);
+            if way.guaranteed {
+                self.rate = profile.rate.charged(self.rate, now, way.work);
+            }
+            green |= profile.rate.ready(self.rate, now);
+        }
+        if profile.ceil.is_limit() {
+            // A ceiling is a promise about the wire; only the root stands for link and core.
+            let units = if is_root { way.work } else { way.bytes };
+            self.ceil = profile.ceil.charged(self.ceil, now, units);
+            open &= profile.ceil.ready(self.ceil, now);
+        }
+        let waits = if self.is_leaf() {
+            self.backlog
+        } else {
+            way.below != 0
+        };
+        match (waits, self.blocked, open, green) {
+            (false, ..) => State::Idle,
+            (true, true, ..) => State::Blocked,
+            (true, false, false, _) => State::Throttled,
+            (true, false, true, true) => State::Green,
+            (true, false, true, false) => State::Excess,
+        }
     }
 
     /// Whether it is below its own guarantee at `now`.
+    #[inline]
     pub(super) const fn below_rate(&self, profile: &Profile, now: u128) -> bool {
         profile.rate.is_limit() && profile.rate.ready(self.rate, now)
     }
 
     /// Whether its limits leave room for this much, so that all of it but its end may be sent.
-    pub(super) fn fits(&self, profile: &Profile, now: u128, bytes: u64, segments: u64) -> bool {
+    #[inline]
+    pub(super) fn fits(
+        &self,
+        profile: &Profile,
+        pps: Arrival,
+        now: u128,
+        bytes: u64,
+        segments: u64,
+    ) -> bool {
         profile.ceil.fits(self.ceil, now, bytes)
-            && (!profile.pps.is_limit() || profile.pps.fits(self.pps, now, segments))
+            && (!profile.pps.is_limit() || profile.pps.fits(pps, now, segments))
+    }
+}
+
+impl Seats for [Class] {
+    #[inline]
+    #[allow(clippy::indexing_slicing)] // seats are numbered by the tree itself
+    fn seat(&self, child: u32) -> &Seat {
+        &self[child as usize].seat
+    }
+
+    #[inline]
+    #[allow(clippy::indexing_slicing)] // as above
+    fn seat_mut(&mut self, child: u32) -> &mut Seat {
+        &mut self[child as usize].seat
     }
 }
 
 impl Engine {
+    /// When a class's own limits open.
+    pub(super) fn opens(&self, index: u32) -> Time {
+        let class = self.class(index);
+        let profile = self.profile(class);
+        let ceil = profile.ceil.opens(class.ceil);
+        ceil.max(profile.pps.opens(self.pps(index)))
+    }
+
     /// When the last limit on the way from a class to the root opens.
     pub(super) fn path_opens(&self, index: u32) -> Time {
         let mut latest = Time::ZERO;
         let mut at = index;
         while at != NONE {
             let class = self.class(at);
-            latest = latest.max(class.opens(self.profile(class)));
+            latest = latest.max(self.opens(at));
             at = class.parent;
         }
         latest

@@ -152,13 +152,13 @@ impl Flows {
         }
     }
 
-    /// Takes other settings over; the number of buckets stays.
-    pub(super) fn retune(&mut self, config: FlowsConfig, framing: Framing) {
-        (self.config, self.framing) = (config, framing);
-    }
-
-    pub(super) const fn config(&self) -> &FlowsConfig {
-        &self.config
+    /// Takes other settings over, if the frames can stay.
+    pub(super) fn retune(&mut self, config: FlowsConfig, framing: Framing) -> bool {
+        let fits = self.config.buckets == config.buckets;
+        if fits {
+            (self.config, self.framing) = (config, framing);
+        }
+        fits
     }
 
     pub(super) const fn frames(&self) -> u32 {
@@ -169,7 +169,7 @@ impl Flows {
     pub(super) fn push(
         &mut self,
         pool: &mut Frames,
-        frame: Frame,
+        frame: &Frame,
         now: u64,
         toll: &mut Toll,
     ) -> bool {
@@ -181,7 +181,7 @@ impl Flows {
         let number = u64::from(frame.flow).wrapping_mul(count) >> 32;
         let number = u32::try_from(number).unwrap_or(0);
         let bucket = &mut self.buckets[number as usize];
-        if !bucket.frames.push(pool, frame, now) {
+        if !bucket.frames.push(pool, frame, Some(now)) {
             return false;
         }
         bucket.bytes = bucket.bytes.saturating_add(frame.shape.len.into());

@@ -1,8 +1,17 @@
 //! Frames that wait: one pool for the engine, a list in it per leaf.
+//!
+//! A frame's entry is split by who needs it: sixteen bytes for all of them, so that a leaf's list is
+//! four frames to a cache line; apart from these what only super-frames have, and what only queues of
+//! flows ask for.
 #![allow(clippy::indexing_slicing)] // links are numbers that the pool gave out itself
 
-use super::class::NONE;
-use crate::wire::FrameShape;
+use prefetch_index::prefetch_index;
+
+use crate::counters::FlowCounters;
+use crate::wire::{FrameShape, Framing};
+
+/// Frames of a pool at most: two bits of a link say what an entry has.
+pub(crate) const MOST_FRAMES: u32 = 1 << 30;
 
 /// A frame as the engine knows it: a handle and a shape, never bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +39,63 @@ impl Frame {
     }
 }
 
+/// No entry: the last number, which none has.
+const NONE: u32 = MOST_FRAMES - 1;
+
+/// A number of an entry, or none, and what else the entry has.
+#[derive(Clone, Copy, Debug)]
+struct Next(u32);
+
+impl Next {
+    const NUMBER: u32 = MOST_FRAMES - 1;
+    /// It is a super-frame.
+    const SEGMENTED: u32 = 1 << 30;
+    /// It has a flow, or a time of arrival.
+    const TRACED: u32 = 1 << 31;
+
+    const fn number(self) -> u32 {
+        self.0 & Self::NUMBER
+    }
+
+    /// Another number, the rest as it was.
+    const fn to(self, number: u32) -> Self {
+        Self(self.0 & !Self::NUMBER | number & Self::NUMBER)
+    }
+
+    const fn has(self, what: u32) -> bool {
+        self.0 & what != 0
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    frame: Frame,
+    token: u64,
+    len: u32,
+    next: Next,
+}
+
+/// What a super-frame has besides.
+#[derive(Clone, Copy, Debug, Default)]
+struct Segments {
+    headers: u32,
+    gso_size: u32,
+}
+
+/// What a queue of flows asks for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trace {
     /// When it came, in nanoseconds.
     since: u64,
-    next: u32,
+    flow: u32,
+    ecn: bool,
 }
 
 /// The pool: as many frames as the tree allows, all leaves together.
 #[derive(Debug)]
 pub(super) struct Frames {
     entries: Vec<Entry>,
+    segments: Vec<Segments>,
+    traces: Vec<Trace>,
     /// First of the entries that were used and given back.
     free: u32,
     /// Last of those dropped that the caller has not yet asked for.
@@ -53,6 +107,8 @@ impl Default for Frames {
     fn default() -> Self {
         Self {
             entries: Vec::new(),
+            segments: Vec::new(),
+            traces: Vec::new(),
             free: NONE,
             dropped: NONE,
             limit: 0,
@@ -63,26 +119,86 @@ impl Default for Frames {
 impl Frames {
     /// Makes room for `limit` frames. Frames beyond a smaller limit stay until they leave.
     pub(super) fn resize(&mut self, limit: u32) {
-        self.limit = (limit as usize).max(self.entries.len());
-        let more = self.limit.saturating_sub(self.entries.len());
-        self.entries.reserve_exact(more);
+        self.limit = (limit.min(MOST_FRAMES - 1) as usize).max(self.entries.len());
+        let more = |len: usize| self.limit.saturating_sub(len);
+        let (entries, rest) = (more(self.entries.len()), more(self.segments.len()));
+        self.entries.reserve_exact(entries);
+        self.segments.reserve_exact(rest);
+        self.traces.reserve_exact(rest);
     }
 
-    fn take(&mut self, frame: Frame, since: u64) -> Option<u32> {
-        let entry = Entry {
-            frame,
-            since,
-            next: NONE,
-        };
-        if self.free != NONE {
-            let number = self.free;
-            self.free = self.entries[number as usize].next;
-            self.entries[number as usize] = entry;
-            return Some(number);
+    #[inline]
+    fn take(&mut self, frame: &Frame, since: Option<u64>) -> Option<u32> {
+        let mut next = Next(NONE);
+        let FrameShape {
+            len,
+            headers,
+            gso_size,
+        } = frame.shape;
+        if headers | gso_size != 0 {
+            next.0 |= Next::SEGMENTED;
         }
-        let number = u32::try_from(self.entries.len()).ok()?;
-        (self.entries.len() < self.limit).then(|| self.entries.push(entry))?;
+        if since.is_some() || frame.flow != 0 || frame.ecn {
+            next.0 |= Next::TRACED;
+        }
+        let entry = Entry {
+            token: frame.token,
+            len,
+            next,
+        };
+        let number = self.free;
+        let number = if number == NONE {
+            if self.entries.len() >= self.limit {
+                return None;
+            }
+            self.entries.push(entry);
+            self.segments.push(Segments::default());
+            self.traces.push(Trace::default());
+            // Below 2^30.
+            u32::try_from(self.entries.len().wrapping_sub(1)).unwrap_or(NONE)
+        } else {
+            self.free = self.entries[number as usize].next.number();
+            self.entries[number as usize] = entry;
+            number
+        };
+        if next.has(Next::SEGMENTED) {
+            self.segments[number as usize] = Segments { headers, gso_size };
+        }
+        if next.has(Next::TRACED) {
+            self.traces[number as usize] = Trace {
+                since: since.unwrap_or(0),
+                flow: frame.flow,
+                ecn: frame.ecn,
+            };
+        }
         Some(number)
+    }
+
+    #[inline]
+    fn shape_of(&self, entry: &Entry, number: u32) -> FrameShape {
+        let mut shape = FrameShape::single(entry.len);
+        if entry.next.has(Next::SEGMENTED) {
+            let Segments { headers, gso_size } = self.segments[number as usize];
+            (shape.headers, shape.gso_size) = (headers, gso_size);
+        }
+        shape
+    }
+
+    /// Fetches the first frame of a queue.
+    #[inline]
+    pub(super) fn prefetch(&self, fifo: &Fifo) {
+        prefetch_index(&self.entries, fifo.head as usize);
+    }
+
+    fn read(&self, number: u32) -> (Frame, u64) {
+        let entry = &self.entries[number as usize];
+        let mut frame = Frame::new(entry.token, self.shape_of(entry, number));
+        let mut since = 0;
+        if entry.next.has(Next::TRACED) {
+            let trace = self.traces[number as usize];
+            (frame.flow, frame.ecn, since) = (trace.flow, trace.ecn, trace.since);
+        }
+        (frame, since)
     }
 
     /// Whether no frame more can be taken.
@@ -93,15 +209,18 @@ impl Frames {
     /// A frame that was dropped, once each.
     pub(super) fn next_dropped(&mut self) -> Option<Frame> {
         let number = self.dropped;
-        let entry = *self.entries.get(number as usize)?;
-        self.dropped = entry.next;
-        self.give_back(number);
-        Some(entry.frame)
+        self.dropped = self.entries.get(number as usize)?.next.number();
+        let (frame, _) = self.read(number);
+        self.give_back(number, number);
+        Some(frame)
     }
 
-    fn give_back(&mut self, number: u32) {
-        self.entries[number as usize].next = self.free;
-        self.free = number;
+    /// Frees a chain of entries that hang together.
+    #[inline]
+    fn give_back(&mut self, first: u32, last: u32) {
+        let entry = &mut self.entries[last as usize];
+        entry.next = entry.next.to(self.free);
+        self.free = first;
     }
 }
 
@@ -124,36 +243,68 @@ impl Fifo {
         }
     }
 
-    /// Takes a frame in, if there is room.
+    /// Takes a frame in, if there is room, with its time of arrival if that will be asked for.
     #[inline]
-    pub(super) fn push(&mut self, pool: &mut Frames, frame: Frame, now: u64) -> bool {
+    pub(super) fn push(&mut self, pool: &mut Frames, frame: &Frame, since: Option<u64>) -> bool {
         if self.frames >= self.limit {
             return false;
         }
-        let Some(number) = pool.take(frame, now) else {
+        let Some(number) = pool.take(frame, since) else {
             return false;
         };
-        if self.tail == NONE {
+        if self.frames == 0 {
             self.head = number;
         } else {
-            pool.entries[self.tail as usize].next = number;
+            let last = &mut pool.entries[self.tail as usize];
+            last.next = last.next.to(number);
         }
         self.tail = number;
-        self.frames = self.frames.saturating_add(1);
+        self.frames = self.frames.wrapping_add(1);
         true
     }
 
     /// The frame that goes next, and when it came.
     #[inline]
     pub(super) fn head(&self, pool: &Frames) -> Option<(Frame, u64)> {
+        (self.frames > 0).then(|| pool.read(self.head))
+    }
+
+    /// The handle and shape of the frame that goes next.
+    #[inline]
+    pub(super) fn first(&self, pool: &Frames) -> Option<(u64, FrameShape)> {
         let entry = pool.entries.get(self.head as usize)?;
-        Some((entry.frame, entry.since))
+        Some((entry.token, pool.shape_of(entry, self.head)))
+    }
+
+    /// Takes the first frame out, of which the caller knows all that it wants.
+    #[inline]
+    pub(super) fn drop_first(&mut self, pool: &mut Frames) {
+        let number = self.head;
+        if let Some(entry) = pool.entries.get_mut(number as usize) {
+            self.head = entry.next.number();
+            entry.next = entry.next.to(pool.free);
+            pool.free = number;
+            self.frames = self.frames.wrapping_sub(1);
+        }
     }
 
     /// Changes the shape of the first frame, of which a part has gone.
     pub(super) fn shrink(&mut self, pool: &mut Frames, rest: FrameShape) {
         if let Some(entry) = pool.entries.get_mut(self.head as usize) {
-            entry.frame.shape = rest;
+            entry.len = rest.len;
+        }
+    }
+
+    /// Takes frames off one by one; they are given back to the pool together.
+    #[inline]
+    pub(super) const fn walk<'a>(&'a mut self, pool: &'a mut Frames) -> Walk<'a> {
+        Walk {
+            first: self.head,
+            at: self.head,
+            last: NONE,
+            gone: 0,
+            fifo: self,
+            pool,
         }
     }
 
@@ -161,26 +312,108 @@ impl Fifo {
     #[inline]
     pub(super) fn pop(&mut self, pool: &mut Frames) -> Option<Frame> {
         let (number, frame) = self.unlink(pool)?;
-        pool.give_back(number);
+        pool.give_back(number, number);
         Some(frame)
     }
 
     /// Puts the first frame among those that were dropped.
     pub(super) fn discard(&mut self, pool: &mut Frames) -> Option<Frame> {
         let (number, frame) = self.unlink(pool)?;
-        pool.entries[number as usize].next = pool.dropped;
+        let entry = &mut pool.entries[number as usize];
+        entry.next = entry.next.to(pool.dropped);
         pool.dropped = number;
         Some(frame)
     }
 
     fn unlink(&mut self, pool: &Frames) -> Option<(u32, Frame)> {
+        let (frame, _) = self.head(pool)?;
         let number = self.head;
-        let entry = pool.entries.get(number as usize)?;
-        self.head = entry.next;
-        if self.head == NONE {
-            self.tail = NONE;
+        self.head = pool.entries[number as usize].next.number();
+        self.frames = self.frames.wrapping_sub(1);
+        Some((number, frame))
+    }
+}
+
+/// A walk along a queue, from its head.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    fifo: &'a mut Fifo,
+    pool: &'a mut Frames,
+    first: u32,
+    at: u32,
+    last: u32,
+    gone: u32,
+}
+
+impl Walk<'_> {
+    /// Takes plain frames until a super-frame comes: at most as many as there are `places`, and none
+    /// that begins beyond `most` wire bytes in all. `put` fills a place with a frame's handle and
+    /// length.
+    #[inline]
+    pub(super) fn take_plain<'p, T: 'p>(
+        &mut self,
+        framing: Framing,
+        most: u64,
+        passed: &mut FlowCounters,
+        places: &mut std::slice::IterMut<'p, T>,
+        put: impl Fn(&mut T, u64, u32),
+    ) {
+        let (mut at, mut last, mut count) = (self.at, self.last, 0_u32);
+        let (mut bytes, mut wire_bytes) = (0_u64, passed.wire_bytes);
+        while wire_bytes < most {
+            let Some(entry) = self.pool.entries.get(at as usize) else {
+                break;
+            };
+            if entry.next.has(Next::SEGMENTED) {
+                break;
+            }
+            let Some(place) = places.next() else {
+                break;
+            };
+            put(place, entry.token, entry.len);
+            bytes = bytes.wrapping_add(entry.len.into());
+            wire_bytes = wire_bytes.wrapping_add(framing.slot(entry.len.into()));
+            count = count.wrapping_add(1);
+            last = at;
+            at = entry.next.number();
         }
-        self.frames = self.frames.saturating_sub(1);
-        Some((number, entry.frame))
+        (self.at, self.last) = (at, last);
+        self.gone = self.gone.wrapping_add(count);
+        passed.frames = passed.frames.wrapping_add(count.into());
+        passed.segments = passed.segments.wrapping_add(count.into());
+        passed.bytes = passed.bytes.wrapping_add(bytes);
+        passed.wire_bytes = wire_bytes;
+    }
+
+    /// The next frame, whatever it is: its handle and shape.
+    pub(super) fn head(&self) -> Option<(u64, FrameShape)> {
+        let entry = self.pool.entries.get(self.at as usize)?;
+        Some((entry.token, self.pool.shape_of(entry, self.at)))
+    }
+
+    /// Takes that frame off.
+    pub(super) fn take(&mut self) {
+        if let Some(entry) = self.pool.entries.get(self.at as usize) {
+            self.last = self.at;
+            self.at = entry.next.number();
+            self.gone = self.gone.wrapping_add(1);
+        }
+    }
+
+    /// Leaves this much of that frame.
+    pub(super) fn shrink(&mut self, rest: FrameShape) {
+        if let Some(entry) = self.pool.entries.get_mut(self.at as usize) {
+            entry.len = rest.len;
+        }
+    }
+
+    /// Gives back what was taken.
+    #[inline]
+    pub(super) fn end(self) {
+        if self.gone > 0 {
+            self.pool.give_back(self.first, self.last);
+            self.fifo.head = self.at;
+            self.fifo.frames = self.fifo.frames.wrapping_sub(self.gone);
+        }
     }
 }

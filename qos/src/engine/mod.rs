@@ -4,7 +4,6 @@ mod apply;
 mod class;
 mod flows;
 mod frames;
-mod queue;
 mod ready;
 mod snapshot;
 mod visit;
@@ -14,33 +13,34 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::class::{ClassId, Profile, TreeConfig, TreeError};
+use prefetch_index::prefetch_index;
+
+use crate::class::{Arrival, ClassId, Profile, TreeConfig, TreeError, ticks};
 use crate::fair::Fair;
 use crate::time::Time;
 use crate::wheel::{Hand, Wheel};
+use crate::wire::Framing;
 
 pub use apply::Diff;
 pub use class::{LeafKey, State};
 pub use frames::Frame;
 pub use snapshot::{ClassSnapshot, ClassStats};
-pub use visit::{Grant, Hold};
+pub use visit::{Departure, Grant, Hold};
 
-use class::{Class, NONE};
-use flows::Toll;
+use class::{Class, Kind, NONE};
+use flows::{Flows, Toll};
 use frames::Frames;
-use queue::Queue;
+use snapshot::Tally;
 use visit::Visit;
 
 /// Timer events that one call handles at most; what is left is handled by the next call, which
 /// [`Wake::Now`] asks for.
 const EVENTS_PER_CALL: u32 = 1024;
 
-/// An inner class's children.
-#[derive(Debug)]
-struct Inner {
-    fair: Fair,
-    children: Vec<u32>,
-}
+/// How many frames ahead of its turn in a burst a leaf's class is fetched, and then what that refers
+/// to: about what a memory access takes.
+const CLASS_AHEAD: usize = 8;
+const STATS_AHEAD: usize = 4;
 
 /// When to call [`Engine::peek`] next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,8 @@ pub enum Offer {
 /// * *what waits*: [`offer`](Self::offer) a frame to a leaf with a queue, or say that a leaf without
 ///   one is [`backlogged`](Self::backlogged);
 /// * *what goes*: [`peek`](Self::peek) names the leaf whose frame is next, the caller delivers it and
-///   [`commit`](Self::commit)s, or [`hold`](Self::hold)s it back; only a commit charges anything;
+///   [`commit`](Self::commit)s, or [`abort`](Self::abort)s; or [`poll`](Self::poll) takes frames by the
+///   burst; only a commit charges anything;
 /// * *when to come back*: [`next_wake`](Self::next_wake);
 /// * *control*: [`apply`](Self::apply) another tree, [`snapshot`](Self::snapshot) the counters.
 ///
@@ -82,11 +83,14 @@ pub enum Offer {
 #[derive(Debug)]
 pub struct Engine {
     classes: Vec<Class>,
+    /// The arrival times of packet limits, which few classes have.
+    pps: Vec<Arrival>,
     profiles: Vec<Profile>,
-    inners: Vec<Inner>,
-    queues: Vec<Queue>,
+    /// The children of inner classes.
+    inners: Vec<Fair>,
+    flows: Vec<Flows>,
     frames: Frames,
-    stats: Vec<ClassStats>,
+    stats: Vec<Tally>,
     /// When classes over a limit may send again, and classes over their guarantee are below it again.
     wheel: Wheel,
     index: BTreeMap<ClassId, u32>,
@@ -107,9 +111,10 @@ impl Engine {
     pub fn new(tree: &TreeConfig) -> Result<Self, TreeError> {
         let mut engine = Self {
             classes: Vec::new(),
+            pps: Vec::new(),
             profiles: Vec::new(),
             inners: Vec::new(),
-            queues: Vec::new(),
+            flows: Vec::new(),
             frames: Frames::default(),
             stats: Vec::new(),
             wheel: Wheel::new(0),
@@ -129,40 +134,89 @@ impl Engine {
     pub fn leaf(&self, id: ClassId) -> Option<LeafKey> {
         let &index = self.index.get(&id)?;
         let class = self.class(index);
-        class.is_leaf().then_some(LeafKey {
-            index,
-            generation: class.generation,
-        })
+        class.is_leaf().then_some(class.key(index))
     }
 
     /// Gives a frame to a leaf that has a queue.
     #[inline]
     pub fn offer(&mut self, leaf: LeafKey, frame: Frame, now: Time) -> Offer {
-        let Some(index) = self.find(leaf) else {
+        let Some(class) = self.classes.get_mut(leaf.index as usize) else {
             return Offer::Gone;
         };
-        let class = self.class(index);
-        let cost = self.profile(class).framing().cost(frame.shape);
-        let body = class.body as usize;
-        let now = self.clock(now);
-        let queued = match self.queues.get_mut(body) {
-            None => false,
-            Some(Queue::Fifo(fifo)) => fifo.push(&mut self.frames, frame, now.as_nanos()),
-            Some(Queue::Flows(flows)) => {
-                let mut toll = Toll::default();
-                let queued = flows.push(&mut self.frames, frame, now.as_nanos(), &mut toll);
-                self.stats_of(index).collect(&toll);
-                queued
+        if class.generation != leaf.generation {
+            return Offer::Gone;
+        }
+        if class.kind == Kind::Fifo && class.fifo.push(&mut self.frames, &frame, None) {
+            let framing = self.profiles.get(class.profile as usize);
+            let framing = framing.map_or(Framing::ETHERNET, Profile::framing);
+            let (backlog, stats) = (class.backlog, class.stats);
+            let cost = framing.cost(frame.shape);
+            match self.stats.get_mut(stats as usize) {
+                Some(tally) => tally.offered(frame.shape.len, cost),
+                None => self.tally(leaf.index).offered(frame.shape.len, cost),
             }
+            if !backlog {
+                self.wait(leaf.index, now);
+            }
+            return Offer::Queued;
+        }
+        self.offer_slowly(leaf.index, &frame, now)
+    }
+
+    /// Gives several frames to their leaves, in order, as [`offer`](Self::offer) does one by one, but
+    /// with less waiting for memory in large trees; tells `each` the position of every frame and what
+    /// became of it.
+    pub fn offer_burst(
+        &mut self,
+        burst: &[(LeafKey, Frame)],
+        now: Time,
+        mut each: impl FnMut(usize, Offer),
+    ) {
+        for (at, &(leaf, frame)) in burst.iter().enumerate() {
+            if let Some((leaf, _)) = burst.get(at.saturating_add(CLASS_AHEAD)) {
+                Class::prefetch(&self.classes, leaf.index);
+            }
+            if let Some((leaf, _)) = burst.get(at.saturating_add(STATS_AHEAD))
+                && let Some(class) = self.classes.get(leaf.index as usize)
+            {
+                prefetch_index(&self.stats, class.stats as usize);
+            }
+            each(at, self.offer(leaf, frame, now));
+        }
+    }
+
+    /// Gives a frame to a leaf of flows, or refuses it.
+    fn offer_slowly(&mut self, index: u32, frame: &Frame, now: Time) -> Offer {
+        let class = self.class(index);
+        let queued = match class.kind {
+            Kind::Inner => return Offer::Gone,
+            Kind::Hold | Kind::Fifo => false,
+            Kind::Flows => self.offer_flows(index, frame, now),
         };
-        let stats = self.stats_of(index);
         if !queued {
-            stats.refused = stats.refused.wrapping_add(1);
+            self.tally(index).refused();
             return Offer::Refused;
         }
-        stats.offered.add(frame.shape.len, cost);
-        self.wait(index, now);
+        let class = self.class(index);
+        let backlog = class.backlog;
+        let cost = self.profile(class).framing().cost(frame.shape);
+        self.tally(index).offered(frame.shape.len, cost);
+        if !backlog {
+            self.wait(index, now);
+        }
         Offer::Queued
+    }
+
+    fn offer_flows(&mut self, index: u32, frame: &Frame, now: Time) -> bool {
+        let now = self.clock(now).as_nanos();
+        let body = self.class(index).body as usize;
+        let Some(flows) = self.flows.get_mut(body) else {
+            return false;
+        };
+        let mut toll = Toll::default();
+        let queued = flows.push(&mut self.frames, frame, now, &mut toll);
+        self.tally(index).collect(&toll);
+        queued
     }
 
     /// Says that frames wait for a leaf without a queue of its own. Saying it again changes nothing.
@@ -170,7 +224,7 @@ impl Engine {
     pub fn backlogged(&mut self, leaf: LeafKey, now: Time) -> bool {
         let held = self
             .find(leaf)
-            .filter(|&index| self.class(index).body == NONE);
+            .filter(|&index| self.class(index).kind == Kind::Hold);
         if let Some(index) = held {
             self.wait(index, now);
         }
@@ -211,7 +265,7 @@ impl Engine {
             if opens <= at || at.as_nanos() == u64::MAX {
                 return Wake::At(at);
             }
-            self.wheel.arm(Hand::Release, entry, opens);
+            self.wheel.arm(Hand::Release, entry, opens, now);
         }
         Wake::Idle
     }
@@ -224,11 +278,24 @@ impl Engine {
 
     /// Marks a leaf as having frames that wait.
     fn wait(&mut self, index: u32, now: Time) {
-        if !self.class(index).backlog {
-            self.settle();
-            let now = self.clock(now);
-            self.class_mut(index).backlog = true;
+        let class = self.class_mut(index);
+        if class.backlog {
+            return;
+        }
+        class.backlog = true;
+        self.settle();
+        let now = self.clock(now);
+        let class = self.class(index);
+        if class.state != State::Idle {
             self.place(index, now);
+            return;
+        }
+        let (parent, above) = (class.parent, class.above as usize);
+        let before = self.inners.get(above).map(Fair::ready);
+        let state = self.want(index, ticks(now));
+        self.join(index, state, false);
+        if self.inners.get(above).map(Fair::ready) != before {
+            self.place(parent, now);
         }
     }
 
@@ -254,20 +321,19 @@ impl Engine {
         &self.profiles[class.profile as usize]
     }
 
-    /// The children's queue of an inner class; every inner class has one.
-    #[allow(clippy::indexing_slicing)]
-    fn inner_mut(&mut self, index: u32) -> &mut Inner {
-        let body = self.class(index).body;
-        &mut self.inners[body as usize]
+    /// The arrival time of a class's packet limit.
+    fn pps(&self, index: u32) -> Arrival {
+        self.pps.get(index as usize).copied().unwrap_or(0)
     }
 
     /// The counters of a class, attached at first use: room was reserved when the tree was applied.
     #[allow(clippy::indexing_slicing)] // the number was given out here
-    fn stats_of(&mut self, index: u32) -> &mut ClassStats {
+    #[inline]
+    fn tally(&mut self, index: u32) -> &mut Tally {
         let mut number = self.class(index).stats;
         if number == NONE {
             number = u32::try_from(self.stats.len()).unwrap_or(NONE);
-            self.stats.push(ClassStats::default());
+            self.stats.push(Tally::default());
             self.class_mut(index).stats = number;
         }
         &mut self.stats[number as usize]

@@ -7,6 +7,7 @@
 use super::class::{NONE, State};
 use super::{EVENTS_PER_CALL, Engine};
 use crate::class::ticks;
+use crate::fair::{Fair, Seats};
 use crate::time::Time;
 use crate::wheel::Hand;
 
@@ -26,7 +27,14 @@ impl Engine {
     }
 
     /// Handles the timer events that are due.
+    #[inline]
     pub(super) fn fire(&mut self, now: Time) {
+        if self.wheel.is_due(now) {
+            self.fire_due(now);
+        }
+    }
+
+    fn fire_due(&mut self, now: Time) {
         self.overdue = true;
         for _ in 0..EVENTS_PER_CALL {
             // Releases first: whoever is released below its guarantee is green at once.
@@ -44,11 +52,8 @@ impl Engine {
 
     /// The tiers that wait in the parent, which is all it passes on to its own parent.
     fn parent_ready(&self, index: u32) -> u8 {
-        let parent = self.class(index).parent;
-        self.classes
-            .get(parent as usize)
-            .and_then(|parent| self.inners.get(parent.body as usize))
-            .map_or(0, |inner| inner.fair.ready())
+        let above = self.class(index).above;
+        self.inners.get(above as usize).map_or(0, Fair::ready)
     }
 
     /// The state a class should be in.
@@ -56,19 +61,21 @@ impl Engine {
         let class = self.class(index);
         let profile = self.profile(class);
         let mut green = false;
-        if class.leaf {
+        if class.is_leaf() {
             match (class.backlog, class.blocked) {
                 (false, _) => return State::Idle,
                 (true, true) => return State::Blocked,
                 (true, false) => {}
             }
         } else if let Some(inner) = self.inners.get(class.body as usize) {
-            if inner.fair.ready() == 0 {
+            if inner.ready() == 0 {
                 return State::Idle;
             }
-            green = inner.fair.has_green();
+            green = inner.has_green();
         }
-        if !class.open(profile, now) {
+        let open = profile.ceil.ready(class.ceil, now)
+            && (!profile.pps.is_limit() || profile.pps.ready(self.pps(index), now));
+        if !open {
             State::Throttled
         } else if green || class.below_rate(profile, now) {
             State::Green
@@ -80,43 +87,75 @@ impl Engine {
     /// Brings a class into a state. A state it is in already only gets its timer back, in case that
     /// has fired too soon for limits that were changed since.
     pub(super) fn enter(&mut self, index: u32, state: State) {
+        let old = self.class(index).state;
+        if old == state {
+            self.arm(index, state);
+            return;
+        }
+        if old.may_send() {
+            self.leave(index, old);
+        }
+        if matches!(old, State::Throttled | State::Excess) {
+            self.wheel.disarm(index);
+        }
+        self.join(index, state, old.may_send());
+    }
+
+    /// Takes a class out of its parent's queue.
+    fn leave(&mut self, index: u32, old: State) {
+        let class = self.class(index);
+        let above = class.above;
+        let Some(profile) = self.profiles.get(class.profile as usize) else {
+            return;
+        };
+        if let Some(fair) = self.inners.get_mut(above as usize) {
+            let tier = old.tier(profile.prio);
+            let classes = self.classes.as_mut_slice();
+            fair.remove(classes, index, tier, profile.share(tier));
+        }
+    }
+
+    /// Brings a class that is in no place into a state; `waited` if it waited until now in another.
+    #[inline]
+    pub(super) fn join(&mut self, index: u32, state: State, waited: bool) {
         let class = self.class_mut(index);
-        let (old, parent, position) = (class.state, class.parent, class.position);
         class.state = state;
+        let (number, above) = (class.profile, class.above);
+        let Some(profile) = self.profiles.get(number as usize) else {
+            return;
+        };
+        if state.may_send()
+            && let Some(fair) = self.inners.get_mut(above as usize)
+        {
+            let tier = state.tier(profile.prio);
+            let classes = self.classes.as_mut_slice();
+            if !waited {
+                fair.come_back(classes.seat_mut(index), profile.prio);
+            }
+            fair.insert(classes, index, tier, profile.share(tier));
+        }
+        if state == State::Throttled {
+            let tally = self.tally(index);
+            tally.throttled = tally.throttled.wrapping_add(1);
+        }
+        if matches!(state, State::Throttled | State::Excess) {
+            self.arm(index, state);
+        }
+    }
+
+    /// Sets the timer that a state needs, unless it is set.
+    fn arm(&mut self, index: u32, state: State) {
         let class = self.class(index);
         let profile = self.profile(class);
-        let prio = profile.prio;
-        let timer = match state {
-            State::Throttled => Some((Hand::Release, class.opens(profile))),
-            State::Excess if profile.rate.is_limit() && parent != NONE => {
-                Some((Hand::Green, profile.rate.opens(class.rate)))
+        let (hand, at) = match state {
+            State::Throttled => (Hand::Release, self.opens(index)),
+            State::Excess if profile.rate.is_limit() && class.parent != NONE => {
+                (Hand::Green, profile.rate.opens(class.rate))
             }
-            _ => None,
+            _ => return,
         };
-        if old != state {
-            if parent != NONE {
-                let fair = &mut self.inner_mut(parent).fair;
-                if old.may_send() {
-                    fair.remove(position, old.tier(prio));
-                } else if state.may_send() {
-                    fair.come_back(position, prio);
-                }
-                if state.may_send() {
-                    fair.insert(position, state.tier(prio));
-                }
-            }
-            if matches!(old, State::Throttled | State::Excess) {
-                self.wheel.disarm(index);
-            }
-            if state == State::Throttled {
-                let stats = self.stats_of(index);
-                stats.throttled = stats.throttled.wrapping_add(1);
-            }
-        }
-        if let Some((hand, at)) = timer
-            && !self.wheel.contains(index)
-        {
-            self.wheel.arm(hand, index, at);
+        if !self.wheel.contains(index) {
+            self.wheel.arm(hand, index, at, self.now);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What every class did and is doing.
 
 use super::Engine;
-use super::class::{NONE, State};
-use super::flows::Toll;
+use super::class::{Class, Kind, NONE, State};
+use super::flows::{Flows, Toll};
 use crate::class::ClassId;
 use crate::counters::FlowCounters;
+use crate::wire::Cost;
 
 /// Counters of one class; of an inner class, those of all its leaves, past ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,14 +27,8 @@ pub struct ClassStats {
 }
 
 impl ClassStats {
-    /// Adds what a queue did to its frames.
-    pub(super) fn collect(&mut self, toll: &Toll) {
-        self.dropped.merge(&toll.dropped);
-        self.marked = self.marked.wrapping_add(toll.marked);
-    }
-
     /// Adds another class's counters.
-    pub(super) fn add(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
         self.offered.merge(&other.offered);
         self.sent.merge(&other.sent);
         self.green_bytes = self.green_bytes.wrapping_add(other.green_bytes);
@@ -41,6 +36,118 @@ impl ClassStats {
         self.dropped.merge(&other.dropped);
         self.marked = self.marked.wrapping_add(other.marked);
         self.throttled = self.throttled.wrapping_add(other.throttled);
+    }
+}
+
+/// [`FlowCounters`] of which only the segments beyond one a frame are counted, which are rare.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passed {
+    frames: u64,
+    bytes: u64,
+    wire_bytes: u64,
+}
+
+impl Passed {
+    /// All of them, given the segments beyond one a frame.
+    const fn counters(&self, more: u64) -> FlowCounters {
+        FlowCounters {
+            frames: self.frames,
+            segments: self.frames.wrapping_add(more),
+            bytes: self.bytes,
+            wire_bytes: self.wire_bytes,
+        }
+    }
+}
+
+/// The counters of a class as the path of frames keeps them: what every frame counts on one cache
+/// line.
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Tally {
+    offered: Passed,
+    sent: Passed,
+    green_bytes: u64,
+    pub(super) throttled: u64,
+    more_offered: u64,
+    more_sent: u64,
+    refused: u64,
+    marked: u64,
+    dropped: FlowCounters,
+}
+
+impl Tally {
+    #[inline]
+    fn count(passed: &mut Passed, more: &mut u64, of: &FlowCounters) {
+        passed.frames = passed.frames.wrapping_add(of.frames);
+        passed.bytes = passed.bytes.wrapping_add(of.bytes);
+        passed.wire_bytes = passed.wire_bytes.wrapping_add(of.wire_bytes);
+        if of.segments != of.frames {
+            *more = more.wrapping_add(of.segments).wrapping_sub(of.frames);
+        }
+    }
+
+    /// Counts a frame that was taken into a queue.
+    #[inline]
+    pub(super) fn offered(&mut self, len: u32, cost: Cost) {
+        let mut of = FlowCounters::default();
+        of.add(len, cost);
+        Self::count(&mut self.offered, &mut self.more_offered, &of);
+    }
+
+    /// Counts a frame for which there was no room.
+    pub(super) fn refused(&mut self) {
+        self.refused = self.refused.wrapping_add(1);
+    }
+
+    /// Counts frames that went, within a guarantee or not.
+    #[inline]
+    pub(super) fn sent(&mut self, of: &FlowCounters, green: bool) {
+        Self::count(&mut self.sent, &mut self.more_sent, of);
+        if green {
+            self.green_bytes = self.green_bytes.wrapping_add(of.wire_bytes);
+        }
+    }
+
+    /// Counts frames that were dropped.
+    pub(super) fn dropped(&mut self, of: &FlowCounters) {
+        self.dropped.merge(of);
+    }
+
+    /// Counts what a queue did to its frames.
+    pub(super) fn collect(&mut self, toll: &Toll) {
+        if toll.dropped.frames > 0 {
+            self.dropped(&toll.dropped);
+        }
+        self.marked = self.marked.wrapping_add(toll.marked);
+    }
+
+    /// Takes over what another one counted, which ends.
+    pub(super) fn inherit(&mut self, other: &Self) {
+        let offered = other.offered.counters(other.more_offered);
+        Self::count(&mut self.offered, &mut self.more_offered, &offered);
+        self.sent(&other.sent.counters(other.more_sent), false);
+        self.dropped(&other.dropped);
+        for (own, more) in [
+            (&mut self.green_bytes, other.green_bytes),
+            (&mut self.refused, other.refused),
+            (&mut self.marked, other.marked),
+            (&mut self.throttled, other.throttled),
+        ] {
+            *own = own.wrapping_add(more);
+        }
+    }
+
+    /// In the form in which they are published.
+    fn stats(&self) -> ClassStats {
+        ClassStats {
+            offered: self.offered.counters(self.more_offered),
+            sent: self.sent.counters(self.more_sent),
+            green_bytes: self.green_bytes,
+            refused: self.refused,
+            dropped: self.dropped,
+            marked: self.marked,
+            throttled: self.throttled,
+        }
     }
 }
 
@@ -60,6 +167,15 @@ pub struct ClassSnapshot {
 }
 
 impl Engine {
+    /// Frames in a leaf's own queue.
+    pub(super) fn queued(&self, class: &Class) -> u32 {
+        match class.kind {
+            Kind::Inner | Kind::Hold => 0,
+            Kind::Fifo => class.fifo.frames,
+            Kind::Flows => self.flows.get(class.body as usize).map_or(0, Flows::frames),
+        }
+    }
+
     /// Every class, in the order of their ids. Allocates, and costs time in proportion to the tree:
     /// for people and monitoring, not for the path of frames.
     #[must_use]
@@ -68,10 +184,9 @@ impl Engine {
         let mut sums = vec![(0_u64, ClassStats::default()); self.classes.len()];
         for &index in self.index.values() {
             let class = self.class(index);
-            let queue = class.leaf.then(|| self.queues.get(class.body as usize));
-            let queued = queue.flatten().map_or(0, |queue| u64::from(queue.frames()));
-            let own = self.stats.get(class.stats as usize).copied();
-            let own = own.unwrap_or_default();
+            let queued = u64::from(self.queued(class));
+            let own = self.stats.get(class.stats as usize);
+            let own = own.map(Tally::stats).unwrap_or_default();
             let mut at = index;
             while let Some((sum, stats)) = sums.get_mut(at as usize) {
                 *sum = sum.saturating_add(queued);

@@ -3,12 +3,15 @@
 //! A *visit* serves one leaf for up to a quantum, as long as the caller asks at one and the same
 //! instant; the tree is brought up to date once, when it ends.
 
-use super::Engine;
-use super::class::{LeafKey, NONE, State};
+use prefetch_index::prefetch_index;
+
+use super::class::{Class, Kind, LeafKey, NONE, State, Way};
 use super::flows::Toll;
 use super::frames::Frame;
-use super::queue::Queue;
+use super::{Engine, Wake};
 use crate::class::ticks;
+use crate::counters::FlowCounters;
+use crate::fair::Fair;
 use crate::time::Time;
 use crate::wire::{Cost, FrameShape, Framing};
 
@@ -39,19 +42,56 @@ impl Grant {
     /// holds. Send [`FrameShape::peel`]'s first part, and commit its shape.
     #[must_use]
     pub fn segments(&self, shape: FrameShape) -> u32 {
-        let whole = self.framing.cost(shape);
-        if whole.wire_bytes <= self.quantum || whole.segments <= 1 {
-            return whole.segments;
-        }
-        let one = shape.peel(1).map_or(shape, |(part, _)| part);
-        let each = self.framing.cost(one).wire_bytes.max(1);
-        let most = self
-            .quantum
-            .checked_div(each)
-            .unwrap_or(1)
-            .clamp(1, whole.segments.into());
-        u32::try_from(most).unwrap_or(whole.segments)
+        fitting(self.framing, self.quantum, shape)
     }
+}
+
+/// How many of a frame's segments a quantum holds: at least one.
+fn fitting(framing: Framing, quantum: u64, shape: FrameShape) -> u32 {
+    let whole = framing.cost(shape);
+    if whole.wire_bytes <= quantum || whole.segments <= 1 {
+        return whole.segments;
+    }
+    let one = shape.peel(1).map_or(shape, |(part, _)| part);
+    let each = framing.cost(one).wire_bytes.max(1);
+    let most = quantum
+        .checked_div(each)
+        .unwrap_or(1)
+        .clamp(1, whole.segments.into());
+    u32::try_from(most).unwrap_or(whole.segments)
+}
+
+/// The part of a super-frame that a quantum holds, what that costs, and the rest.
+#[inline(never)] // out of the way of plain frames
+fn cut(
+    framing: Framing,
+    quantum: u64,
+    shape: FrameShape,
+) -> (FrameShape, Cost, Option<FrameShape>) {
+    let cost = framing.cost(shape);
+    if cost.wire_bytes <= quantum {
+        return (shape, cost, None);
+    }
+    match shape.peel(fitting(framing, quantum, shape)) {
+        Some((part, rest)) => (part, framing.cost(part), Some(rest)),
+        None => (shape, cost, None),
+    }
+}
+
+/// A frame, or a part of a super-frame, that [`Engine::poll`] sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Whose.
+    pub leaf: LeafKey,
+    /// The caller's handle of the frame.
+    pub token: u64,
+    /// What goes now, and was charged: of a super-frame perhaps its first segments only.
+    pub shape: FrameShape,
+    /// Whether it is to be marked as having met congestion (ECN's CE).
+    pub mark: bool,
+    /// Whether nothing is left of the frame, which is the caller's again. Otherwise the rest goes
+    /// later, under the same handle.
+    pub last: bool,
 }
 
 /// Why a granted frame did not go.
@@ -63,6 +103,18 @@ pub enum Hold {
     Empty,
     /// The leaf's receiver cannot take it: leave the leaf out until [`Engine::unblock`].
     Blocked,
+}
+
+impl Departure {
+    const fn new(leaf: LeafKey, token: u64, shape: FrameShape, last: bool) -> Self {
+        Self {
+            leaf,
+            token,
+            shape,
+            mark: false,
+            last,
+        }
+    }
 }
 
 /// What a leaf has sent at one instant and the tree does not know yet.
@@ -90,11 +142,19 @@ impl Visit {
             && self.bytes < self.most_bytes
             && self.segments < self.most_segments
     }
+
+    #[inline]
+    fn add(&mut self, shape: FrameShape, cost: Cost) {
+        self.bytes = self.bytes.saturating_add(cost.wire_bytes);
+        self.segments = self.segments.saturating_add(cost.segments.into());
+        self.frames = self.frames.saturating_add(1);
+        self.shape = shape;
+    }
 }
 
 impl Engine {
     /// Names the leaf whose frame goes next, if any may go at `now`. Charges nothing, and names the
-    /// same leaf again until [`commit`](Self::commit) or [`hold`](Self::hold).
+    /// same leaf again until [`commit`](Self::commit) or [`abort`](Self::abort).
     ///
     /// Calls at one and the same `now` are cheapest, for they share visits: read the clock once per
     /// burst.
@@ -127,36 +187,23 @@ impl Engine {
         let index = visit.leaf;
         visit.granted = false;
         let cost = visit.framing.cost(sent);
-        visit.bytes = visit.bytes.saturating_add(cost.wire_bytes);
-        visit.segments = visit.segments.saturating_add(cost.segments.into());
-        visit.frames = visit.frames.saturating_add(1);
-        visit.shape = sent;
+        visit.add(sent, cost);
+        let done = self.take(index, sent);
         let green = self.class(index).state == State::Green;
-        let body = self.class(index).body;
-        let mut done = None;
-        if let Some(queue) = self.queues.get_mut(body as usize) {
-            done = queue.sent(&mut self.frames, sent);
-            if queue.frames() == 0 {
-                self.class_mut(index).backlog = false;
-            }
-        }
-        let stats = self.stats_of(index);
-        stats.sent.add(sent.len, cost);
-        if green {
-            stats.green_bytes = stats.green_bytes.wrapping_add(cost.wire_bytes);
-        }
+        let mut passed = FlowCounters::default();
+        passed.add(sent.len, cost);
+        self.tally(index).sent(&passed, green);
         done
     }
 
     /// Says that the frame granted last did not go. Charges nothing.
-    pub fn hold(&mut self, why: Hold) {
+    pub fn abort(&mut self, why: Hold) {
         let Some(visit) = self.visit.filter(|visit| visit.granted) else {
             return;
         };
-        let has_queue = self.class(visit.leaf).body != NONE;
         let class = self.class_mut(visit.leaf);
         match why {
-            Hold::Empty if !has_queue => class.backlog = false,
+            Hold::Empty if class.kind == Kind::Hold => class.backlog = false,
             Hold::Later | Hold::Empty => {}
             Hold::Blocked => class.blocked = true,
         }
@@ -164,25 +211,202 @@ impl Engine {
         self.place(visit.leaf, visit.now);
     }
 
+    /// Takes the frames that go at `now`, `budget` of them at most, and charges them: for whoever can
+    /// deliver all of them for certain. They are added to `out` in their order; super-frames larger
+    /// than their leaf's quantum in parts.
+    ///
+    /// Stops before the frame of a leaf without a queue ([`LeafQueue::Hold`](crate::LeafQueue)),
+    /// which only [`peek`](Self::peek) can name. Returns when to come back, [`Wake::Now`] if more may
+    /// go already.
+    pub fn poll(&mut self, now: Time, budget: u32, out: &mut Vec<Departure>) -> Wake {
+        self.settle();
+        let now = self.clock(now);
+        self.fire(now);
+        let mut left = budget;
+        while left > 0 {
+            let Some(leaf) = self.pick() else {
+                return self.next_wake(now);
+            };
+            self.prefetch_next(leaf);
+            let mut visit = self.open_visit(leaf, now);
+            visit.most_frames = visit.most_frames.min(left);
+            match self.class(leaf).kind {
+                Kind::Fifo if visit.most_frames == 1 => self.send_one(&mut visit, out),
+                Kind::Fifo => self.drain(&mut visit, out),
+                Kind::Flows => self.drain_flows(&mut visit, out),
+                Kind::Hold | Kind::Inner => return Wake::Now,
+            }
+            left = left.saturating_sub(visit.frames.max(1));
+            self.charge(&visit);
+        }
+        if self.class(self.root).state.may_send() {
+            Wake::Now
+        } else {
+            self.next_wake(now)
+        }
+    }
+
+    /// Sends the first frame of a leaf's queue, or the first part of it.
+    #[inline]
+    fn send_one(&mut self, visit: &mut Visit, out: &mut Vec<Departure>) {
+        let Some(class) = self.classes.get_mut(visit.leaf as usize) else {
+            return;
+        };
+        let leaf = class.key(visit.leaf);
+        let Some((token, shape)) = class.fifo.first(&self.frames) else {
+            return;
+        };
+        let (mut part, mut rest) = (shape, None);
+        let mut cost = visit.framing.cost(shape);
+        if cost.wire_bytes > visit.most_bytes {
+            (part, cost, rest) = cut(visit.framing, visit.most_bytes, shape);
+        }
+        match rest {
+            Some(rest) => class.fifo.shrink(&mut self.frames, rest),
+            None => class.fifo.drop_first(&mut self.frames),
+        }
+        class.backlog = class.fifo.frames > 0;
+        let (green, stats) = (class.state == State::Green, class.stats);
+        visit.add(part, cost);
+        let mut passed = FlowCounters::default();
+        passed.add(part.len, cost);
+        match self.stats.get_mut(stats as usize) {
+            Some(tally) => tally.sent(&passed, green),
+            None => self.tally(visit.leaf).sent(&passed, green),
+        }
+        out.push(Departure::new(leaf, token, part, rest.is_none()));
+    }
+
+    /// Sends as much of a leaf's queue as a visit has room for.
+    #[inline(never)] // a loop that wants the registers for itself
+    fn drain(&mut self, visit: &mut Visit, out: &mut Vec<Departure>) {
+        let index = visit.leaf;
+        let Some(class) = self.classes.get_mut(index as usize) else {
+            return;
+        };
+        let (leaf, framing, quantum) = (class.key(index), visit.framing, visit.most_bytes);
+        let most = u64::from(visit.most_frames.min(class.fifo.frames)).min(visit.most_segments);
+        let blank = Departure::new(leaf, 0, FrameShape::single(0), true);
+        let start = out.len();
+        // At most 32.
+        #[allow(clippy::cast_possible_truncation)]
+        out.resize(start.saturating_add(most as usize), blank);
+        let places = out.get_mut(start..).unwrap_or_default();
+        let mut free = places.iter_mut();
+        let mut passed = FlowCounters::default();
+        let mut walk = class.fifo.walk(&mut self.frames);
+        loop {
+            walk.take_plain(
+                framing,
+                quantum,
+                &mut passed,
+                &mut free,
+                |place, token, len| {
+                    (place.token, place.shape.len) = (token, len);
+                },
+            );
+            // Full, or a super-frame is next.
+            if passed.wire_bytes >= quantum || passed.segments >= visit.most_segments {
+                break;
+            }
+            let (Some((token, shape)), Some(place)) = (walk.head(), free.next()) else {
+                break;
+            };
+            let (part, cost, rest) = cut(framing, quantum, shape);
+            *place = Departure::new(leaf, token, part, rest.is_none());
+            passed.add(part.len, cost);
+            if let Some(rest) = rest {
+                walk.shrink(rest);
+                break;
+            }
+            walk.take();
+        }
+        walk.end();
+        let unused = free.len();
+        out.truncate(out.len().saturating_sub(unused));
+        visit.shape = out.last().map_or(visit.shape, |last| last.shape);
+        class.backlog = class.fifo.frames > 0;
+        let green = class.state == State::Green;
+        (visit.bytes, visit.segments) = (passed.wire_bytes, passed.segments);
+        // At most 32.
+        visit.frames = u32::try_from(passed.frames).unwrap_or(FRAMES);
+        self.tally(index).sent(&passed, green);
+    }
+
+    /// The same for a leaf of flows, whose queue chooses frame by frame.
+    #[inline(never)]
+    fn drain_flows(&mut self, visit: &mut Visit, out: &mut Vec<Departure>) {
+        let index = visit.leaf;
+        while self.class(index).backlog && visit.has_room() {
+            let grant = self.grant(index, visit.now);
+            let Some(frame) = grant.frame else {
+                self.class_mut(index).backlog = false;
+                return;
+            };
+            let part = frame.shape.peel(grant.segments(frame.shape));
+            let part = part.map_or(frame.shape, |(part, _)| part);
+            let cost = visit.framing.cost(part);
+            visit.add(part, cost);
+            let last = self.take(index, part).is_some();
+            let green = self.class(index).state == State::Green;
+            let mut passed = FlowCounters::default();
+            passed.add(part.len, cost);
+            self.tally(index).sent(&passed, green);
+            out.push(Departure {
+                mark: grant.mark,
+                ..Departure::new(grant.leaf, frame.token, part, last)
+            });
+        }
+    }
+
+    /// Takes what was sent off a leaf's queue; returns the frame if no part of it is left.
+    #[inline]
+    fn take(&mut self, index: u32, sent: FrameShape) -> Option<Frame> {
+        let class = self.classes.get_mut(index as usize)?;
+        match class.kind {
+            Kind::Hold | Kind::Inner => None,
+            Kind::Fifo => {
+                let rest = class.fifo.head(&self.frames)?.0.shape.after(sent);
+                if let Some(rest) = rest {
+                    class.fifo.shrink(&mut self.frames, rest);
+                    return None;
+                }
+                let done = class.fifo.pop(&mut self.frames);
+                class.backlog = class.fifo.frames > 0;
+                done
+            }
+            Kind::Flows => {
+                let flows = self.flows.get_mut(class.body as usize)?;
+                let done = flows.sent(&mut self.frames, sent);
+                class.backlog = flows.frames() > 0;
+                done
+            }
+        }
+    }
+
     #[inline]
     fn grant(&mut self, index: u32, now: Time) -> Grant {
         let class = self.class(index);
-        let generation = class.generation;
-        let body = class.body;
+        let (leaf, kind, body) = (class.key(index), class.kind, class.body);
         let profile = self.profile(class);
         let (quantum, framing) = (profile.quantum, profile.framing());
-        let chosen = match self.queues.get_mut(body as usize) {
-            None => None,
-            Some(Queue::Fifo(fifo)) => fifo.head(&self.frames).map(|(frame, _)| (frame, false)),
-            Some(Queue::Flows(flows)) => {
+        let chosen = match kind {
+            Kind::Hold | Kind::Inner => None,
+            Kind::Fifo => {
+                let head = class.fifo.head(&self.frames);
+                head.map(|(frame, _)| (frame, false))
+            }
+            Kind::Flows => {
                 let mut toll = Toll::default();
-                let chosen = flows.choose(&mut self.frames, now.as_nanos(), &mut toll);
-                self.stats_of(index).collect(&toll);
+                let flows = self.flows.get_mut(body as usize);
+                let chosen = flows
+                    .and_then(|flows| flows.choose(&mut self.frames, now.as_nanos(), &mut toll));
+                self.tally(index).collect(&toll);
                 chosen
             }
         };
         Grant {
-            leaf: LeafKey { index, generation },
+            leaf,
             frame: chosen.map(|(frame, _)| frame),
             mark: chosen.is_some_and(|(_, mark)| mark),
             quantum,
@@ -191,38 +415,49 @@ impl Engine {
     }
 
     /// The leaf whose turn it is.
+    #[inline]
     fn pick(&mut self) -> Option<u32> {
         let mut at = self.root;
         if !self.class(at).state.may_send() {
             return None;
         }
-        while !self.class(at).leaf {
-            let inner = self.inner_mut(at);
-            let (child, _) = inner.fair.pick()?;
-            at = *inner.children.get(child as usize)?;
+        loop {
+            let class = self.class(at);
+            if class.is_leaf() {
+                return Some(at);
+            }
+            let body = class.body as usize;
+            at = self.inners.get_mut(body)?.pick()?;
         }
-        Some(at)
+    }
+
+    /// Fetches what visits soon to come will read, while this one of `leaf` is at work: the class of
+    /// whoever follows the leaf among its siblings; and for the leaf that will probably be next, of
+    /// whoever follows its parent, what that class refers to, since it was itself fetched when the
+    /// leaf before it was served. In trees that do not fit the caches that is most of the time.
+    #[inline]
+    fn prefetch_next(&self, leaf: u32) {
+        let class = self.class(leaf);
+        Class::prefetch(&self.classes, class.seat.follower());
+        let next = self.classes.get(class.parent as usize);
+        let next = next.and_then(|parent| self.classes.get(parent.seat.follower() as usize));
+        let next = next.and_then(|next| self.inners.get(next.body as usize)?.guess());
+        if let Some(next) = next.and_then(|next| self.classes.get(next as usize)) {
+            prefetch_index(&self.stats, next.stats as usize);
+            self.frames.prefetch(&next.fifo);
+        }
     }
 
     /// A visit of as much as every limit on the way lets go with certainty, at least one frame.
+    #[inline]
     fn open_visit(&self, leaf: u32, now: Time) -> Visit {
-        let own = self.profile(self.class(leaf));
+        let class = self.class(leaf);
+        let own = self.profile(class);
         let (quantum, framing) = (own.quantum, own.framing());
-        let ticks = ticks(now);
-        let mut whole = true;
+        let mut whole = class.kind != Kind::Fifo || class.fifo.frames > 1;
         let mut counted = self.segment_bytes > 0;
-        let mut at = leaf;
-        while at != NONE {
-            let class = self.class(at);
-            let profile = self.profile(class);
-            let bytes = if class.parent == NONE {
-                self.work(quantum, SEGMENTS)
-            } else {
-                quantum
-            };
-            whole &= class.fits(profile, ticks, bytes, SEGMENTS) && profile.framing() == framing;
-            counted |= profile.pps.is_limit();
-            at = class.parent;
+        if whole {
+            (whole, counted) = self.fits(leaf, now, quantum, framing);
         }
         Visit {
             leaf,
@@ -239,66 +474,108 @@ impl Engine {
         }
     }
 
-    /// What sharing counts: time of the link or of the core, whichever is more, in bytes of link
-    /// time.
-    fn work(&self, bytes: u64, segments: u64) -> u64 {
-        bytes.max(segments.saturating_mul(self.segment_bytes))
+    /// Whether all classes on the way have room for a whole quantum and charge alike, and whether any
+    /// counts segments.
+    fn fits(&self, leaf: u32, now: Time, quantum: u64, framing: Framing) -> (bool, bool) {
+        let now = ticks(now);
+        let (mut whole, mut counted) = (true, self.segment_bytes > 0);
+        let mut at = leaf;
+        while at != NONE {
+            let class = self.class(at);
+            let profile = self.profile(class);
+            let bytes = if class.parent == NONE {
+                self.work(quantum, SEGMENTS)
+            } else {
+                quantum
+            };
+            let pps = self.pps(at);
+            whole &= class.fits(profile, pps, now, bytes, SEGMENTS) && profile.framing() == framing;
+            counted |= profile.pps.is_limit();
+            at = class.parent;
+        }
+        (whole, counted)
     }
 
-    /// Ends the visit: charges every class on the way and moves each to where it now belongs.
+    /// What sharing counts: time of the link or of the core, whichever is more, in bytes of link
+    /// time.
+    const fn work(&self, bytes: u64, segments: u64) -> u64 {
+        let core = segments.saturating_mul(self.segment_bytes);
+        if core > bytes { core } else { bytes }
+    }
+
+    /// Ends the visit, if there is one.
+    #[inline]
     pub(super) fn settle(&mut self) {
-        let Some(visit) = self.visit.take() else {
-            return;
-        };
+        if let Some(visit) = self.visit.take() {
+            self.charge(&visit);
+        }
+    }
+
+    /// Charges every class on the way of a visit and moves each to where it now belongs.
+    #[inline(never)]
+    fn charge(&mut self, visit: &Visit) {
         if visit.frames == 0 {
             return;
         }
         let now = ticks(visit.now);
-        let mut guaranteed = false;
+        let mut way = Way {
+            bytes: visit.bytes,
+            segments: visit.segments,
+            work: self.work(visit.bytes, visit.segments),
+            guaranteed: false,
+            below: 0,
+        };
         let mut at = visit.leaf;
         while let Some(class) = self.classes.get_mut(at as usize) {
             let Some(profile) = self.profiles.get(class.profile as usize) else {
                 return;
             };
-            let (bytes, segments) = visit.charged(profile.framing());
-            let work = bytes.max(segments.saturating_mul(self.segment_bytes));
-            let (state, parent, position) = (class.state, class.parent, class.position);
-            let tier = state.tier(profile.prio);
-            let is_root = parent == NONE;
-            guaranteed |= state == State::Green && class.below_rate(profile, now);
-            if guaranteed && !is_root {
-                class.rate = profile.rate.charged(class.rate, now, work);
+            if profile.framing() != visit.framing {
+                // Such a visit has one frame.
+                let cost = profile.framing().cost(visit.shape);
+                (way.bytes, way.segments) = (cost.wire_bytes, cost.segments.into());
+                let core = way.segments.saturating_mul(self.segment_bytes);
+                way.work = way.bytes.max(core);
             }
-            // A ceiling is a promise about the wire; only the root stands for link and core.
-            let units = if is_root { work } else { bytes };
-            class.ceil = profile.ceil.charged(class.ceil, now, units);
-            if profile.pps.is_limit() {
-                class.pps = profile.pps.charged(class.pps, now, segments);
+            let mut open = true;
+            if profile.pps.is_limit()
+                && let Some(pps) = self.pps.get_mut(at as usize)
+            {
+                *pps = profile.pps.charged(*pps, now, way.segments);
+                open = profile.pps.ready(*pps, now);
             }
-            let want = self.want(at, now);
-            if !is_root {
-                let fair = &mut self.inner_mut(parent).fair;
-                fair.charge(position, tier, work, want == state);
-            }
-            if want != state {
-                self.enter(at, want);
+            let old = class.state;
+            let state = class.charge(profile, now, open, &mut way);
+            let (parent, above) = (class.parent, class.above);
+            let Some(fair) = self.inners.get_mut(above as usize) else {
+                // The root, which waits nowhere.
+                if state != old {
+                    self.enter(at, state);
+                }
+                return;
+            };
+            let tier = old.tier(profile.prio);
+            let share = profile.share(tier);
+            if state == old {
+                let classes = self.classes.as_mut_slice();
+                fair.charge(classes, at, tier, share, way.work);
+                fair.keep(classes, at, tier);
+                way.below = fair.ready();
+            } else {
+                class.state = State::Idle;
+                let classes = self.classes.as_mut_slice();
+                fair.charge(classes, at, tier, share, way.work);
+                fair.remove(classes, at, tier, share);
+                way.below = fair.ready();
+                if old == State::Excess {
+                    self.wheel.disarm(at);
+                }
+                if state != State::Idle {
+                    self.join(at, state, true);
+                    way.below = self.inners.get(above as usize).map_or(0, Fair::ready);
+                }
             }
             at = parent;
         }
-    }
-}
-
-impl Visit {
-    /// Bytes and segments for a class that charges like this. A visit over classes that charge
-    /// differently has one frame.
-    fn charged(&self, framing: Framing) -> (u64, u64) {
-        if framing == self.framing {
-            return (self.bytes, self.segments);
-        }
-        let Cost {
-            wire_bytes,
-            segments,
-        } = framing.cost(self.shape);
-        (wire_bytes, segments.into())
     }
 }

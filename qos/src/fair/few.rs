@@ -1,60 +1,80 @@
 //! A handful of children: compared one by one.
 
-use super::{TIERS, Tag, Tier};
+use super::clock::{Clock, Mark, ahead};
+use super::{Share, bits};
 
-/// Who waits, one bit per child and tier.
-#[derive(Debug, Default)]
+/// A child's place in virtual time, in one tier.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tag {
+    pub(super) start: Mark,
+    finish: u64,
+}
+
+impl Tag {
+    /// Its next quantum starts where its mark is.
+    pub(super) const fn begin(&mut self, share: &Share) {
+        self.finish = self.start.at.wrapping_add(share.span);
+    }
+}
+
+/// The children and their tags, of the green tier and of their priority's.
+#[derive(Debug)]
 pub(super) struct Few {
-    waiting: [u64; TIERS],
+    tags: Box<[[Tag; 2]]>,
+    children: Box<[u32]>,
 }
 
 impl Few {
-    pub(super) fn insert(&mut self, child: u32, tier: Tier) {
-        self.waiting[tier as usize] |= 1 << child;
+    pub(super) fn new(children: &[u32]) -> Self {
+        Self {
+            tags: vec![Default::default(); children.len()].into(),
+            children: children.into(),
+        }
     }
 
-    /// Whether the tier is now empty.
-    pub(super) fn remove(&mut self, child: u32, tier: Tier) -> bool {
-        let waiting = &mut self.waiting[tier as usize];
-        *waiting &= !(1 << child);
-        *waiting == 0
+    #[inline]
+    pub(super) fn tag_mut(&mut self, position: u32, kind: usize) -> &mut Tag {
+        &mut self.tags[position as usize][kind]
+    }
+
+    /// Some child that waits.
+    pub(super) fn any(&self, waiting: u64) -> Option<u32> {
+        self.children
+            .get(waiting.trailing_zeros() as usize)
+            .copied()
     }
 
     /// The eligible child that finishes first; if none is eligible, time jumps.
-    pub(super) fn pick(&self, tier: Tier, tags: &[Tag], now: &mut u128) -> Option<u32> {
-        let waiting = self.waiting[tier as usize];
-        if waiting.is_power_of_two() {
-            let child = waiting.trailing_zeros();
-            *now = (*now).max(tags[child as usize].start);
-            return Some(child);
-        }
-        best(waiting, tags, *now).or_else(|| {
-            let start = |child: u32| tags[child as usize].start;
-            *now = bits(waiting).map(start).min()?;
-            best(waiting, tags, *now)
-        })
+    pub(super) fn pick(&self, waiting: u64, kind: usize, clock: &mut Clock) -> Option<u32> {
+        let start = |position: u32| self.tags[position as usize][kind].start.at;
+        let position = if waiting.is_power_of_two() {
+            let position = waiting.trailing_zeros();
+            clock.reach(start(position));
+            position
+        } else {
+            self.best(waiting, kind, clock.now).or_else(|| {
+                let lead = |position| ahead(clock.now, start(position));
+                let first = bits(waiting).min_by_key(|&position| lead(position))?;
+                clock.reach(start(first));
+                self.best(waiting, kind, clock.now)
+            })?
+        };
+        Some(self.children[position as usize])
     }
-}
 
-/// The first to finish of those that may start; the first of equals.
-fn best(waiting: u64, tags: &[Tag], now: u128) -> Option<u32> {
-    let mut best = None;
-    let mut least = u128::MAX;
-    for child in bits(waiting) {
-        let tag = &tags[child as usize];
-        let finish = tag.finish();
-        if tag.start <= now && finish < least {
-            (best, least) = (Some(child), finish);
+    /// The first to finish of those that may start; the first of equals.
+    fn best(&self, mut waiting: u64, kind: usize, now: u64) -> Option<u32> {
+        let mut best = None;
+        let mut least = i64::MAX;
+        while waiting != 0 {
+            let position = waiting.trailing_zeros();
+            waiting &= waiting - 1;
+            let tag = &self.tags[position as usize][kind];
+            let finish = ahead(now, tag.finish);
+            if ahead(now, tag.start.at) <= 0 && finish < least {
+                (best, least) = (Some(position), finish);
+            }
         }
+        best
     }
-    best
-}
-
-/// The numbers of the set bits, lowest first.
-pub(super) fn bits(mut word: u64) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let bit = word.trailing_zeros();
-        word &= word.wrapping_sub(1);
-        (bit < u64::BITS).then_some(bit)
-    })
 }

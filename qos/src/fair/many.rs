@@ -4,227 +4,219 @@
 //! slots 2^i wide by rounded start. A group stands for its first slot, so picking compares groups
 //! and never children; there are at most 61 and mostly a few.
 
-use super::few::bits;
-use super::{LONGEST, TIERS, Tag, Tier};
+use super::clock::{Clock, ahead};
+use super::{NONE, Seats, Share, bits};
 
 /// Slots of a group. Starts of children that wait lie within a few slots around virtual time:
 /// eligible before a charge, so at most one quantum beyond it after; and never much behind it,
 /// because who is behind finishes first. A start beyond the ring goes into its last slot.
 const SLOTS: u32 = 32;
 
-const NONE: u32 = u32::MAX;
-
-/// A child's neighbours in the circular list of its slot.
+/// Those who start together, in the order in which they came.
 #[derive(Clone, Copy, Debug)]
-struct Link {
-    next: u32,
-    prev: u32,
-    group: u8,
-    slot: u8,
+struct Slot {
+    head: u32,
+    tail: u32,
 }
 
-/// Memory of one child's link.
-#[cfg(test)]
-pub(super) const LINK_BYTES: usize = size_of::<Link>();
+const EMPTY: Slot = Slot {
+    head: NONE,
+    tail: NONE,
+};
 
 /// Children of like ratio, by rounded start.
 #[derive(Clone, Debug)]
 struct Group {
-    /// Number of the first slot in use: its start over 2^shift.
-    front: u128,
+    /// The start that all children of the first slot share, rounded down to slots.
+    start: u64,
     shift: u32,
-    /// Slots in use; a slot's bit is its number modulo [`SLOTS`].
+    /// Which slot of the ring is the first.
+    first: u32,
+    /// Slots in use.
     used: u32,
-    heads: [u32; SLOTS as usize],
+    slots: [Slot; SLOTS as usize],
 }
 
 impl Group {
-    /// The start that all children of the first slot share.
-    fn start(&self) -> u128 {
-        self.front << self.shift
+    const fn new(shift: u32) -> Self {
+        Self {
+            start: 0,
+            shift,
+            first: 0,
+            used: 0,
+            slots: [EMPTY; SLOTS as usize],
+        }
     }
 
-    /// Bit of the slot for a child that starts at `start`; moves the front if it comes first.
-    fn slot(&mut self, start: u128) -> u32 {
-        let number = start >> self.shift;
+    /// Ring place of the slot for a child that starts at `start`; moves the first if it comes before.
+    #[inline]
+    fn place(&mut self, start: u64) -> u32 {
+        let rounded = start >> self.shift << self.shift;
         if self.used == 0 {
-            self.front = number;
+            self.start = rounded;
+            return self.first;
         }
-        let ring = |number: u128| low(number) % SLOTS;
-        let first = ring(self.front);
-        if number >= self.front {
-            let ahead = (number - self.front).min(u128::from(SLOTS - 1));
-            return (first + low(ahead)) % SLOTS;
+        let lead = ahead(self.start, rounded);
+        if lead >= 0 {
+            let slots = lead.cast_unsigned() >> self.shift;
+            return (self.first + low(slots.min(u64::from(SLOTS - 1)))) % SLOTS;
         }
-        // How far the front can move back before the ring meets its own end.
-        let behind = self.used.rotate_right(first).leading_zeros();
-        let back = low((self.front - number).min(behind.into()));
-        self.front -= u128::from(back);
-        ring(self.front)
+        // How far the first can move back before the ring meets its own end.
+        let room = self.used.rotate_right(self.first).leading_zeros();
+        let back = low((lead.unsigned_abs() >> self.shift).min(room.into()));
+        self.start = self.start.wrapping_sub(u64::from(back) << self.shift);
+        self.first = self.first.wrapping_sub(back) % SLOTS;
+        self.first
     }
 
-    /// Moves the front to the first slot in use.
-    fn settle(&mut self) {
-        let first = low(self.front) % SLOTS;
-        let skip = self.used.rotate_right(first).trailing_zeros();
-        self.front += u128::from(skip % SLOTS);
+    #[inline]
+    fn insert<S: Seats + ?Sized>(&mut self, seats: &mut S, child: u32, kind: usize) {
+        let place = self.place(seats.seat(child).starts[kind].at);
+        self.used |= 1 << place;
+        let slot = &mut self.slots[(place % SLOTS) as usize];
+        let last = std::mem::replace(&mut slot.tail, child);
+        if last == NONE {
+            slot.head = child;
+        } else {
+            seats.seat_mut(last).next = child;
+        }
+        let seat = seats.seat_mut(child);
+        (seat.next, seat.prev) = (NONE, last);
+        // Below 32.
+        seat.slot = u8::try_from(place).unwrap_or(0);
+    }
+
+    #[inline]
+    fn remove<S: Seats + ?Sized>(&mut self, seats: &mut S, child: u32) {
+        let seat = seats.seat(child);
+        let (next, prev) = (seat.next, seat.prev);
+        let place = u32::from(seat.slot) % SLOTS;
+        let slot = &mut self.slots[place as usize];
+        if prev == NONE {
+            slot.head = next;
+        } else {
+            seats.seat_mut(prev).next = next;
+        }
+        if next == NONE {
+            slot.tail = prev;
+        } else {
+            seats.seat_mut(next).prev = prev;
+        }
+        if slot.head == NONE {
+            self.used &= !(1 << place);
+            // To the first slot in use; nowhere if there is none.
+            let skip = self.used.rotate_right(self.first).trailing_zeros() % SLOTS;
+            self.first = (self.first + skip) % SLOTS;
+            self.start = self.start.wrapping_add(u64::from(skip) << self.shift);
+        }
     }
 }
 
-/// The low bits, which are all that a slot's place in its ring depends on.
+/// The low bits of a number that has no others.
 #[allow(clippy::cast_possible_truncation)]
-const fn low(number: u128) -> u32 {
+const fn low(number: u64) -> u32 {
     number as u32
 }
 
 /// The groups of one tier.
 #[derive(Debug, Default)]
-struct Groups {
-    /// Groups in which somebody waits.
-    active: u64,
-    /// Where in `groups` each one is.
-    place: Vec<u8>,
-    groups: Vec<Group>,
-}
+pub(super) struct Groups(Vec<Group>);
 
 impl Groups {
-    fn group(&mut self, index: u32) -> &mut Group {
-        &mut self.groups[usize::from(self.place[index as usize])]
+    /// The number of the group for this share; makes it if there is none.
+    pub(super) fn provide(&mut self, share: &Share) -> u8 {
+        let shift = u32::from(share.group);
+        let found = self.0.iter().position(|group| group.shift == shift);
+        let number = found.unwrap_or_else(|| {
+            self.0.push(Group::new(shift));
+            self.0.len() - 1
+        });
+        // There are at most 61 shifts.
+        u8::try_from(number).unwrap_or(u8::MAX)
     }
 
-    /// Makes sure that there is a group `index`.
-    fn provide(&mut self, index: u32) {
-        let index = index as usize;
-        if self.place.len() <= index {
-            self.place.resize(index + 1, u8::MAX);
-        }
-        if self.place[index] == u8::MAX {
-            self.place[index] = u8::try_from(self.groups.len()).unwrap_or(u8::MAX);
-            self.groups.push(Group {
-                front: 0,
-                shift: u32::try_from(index).unwrap_or(LONGEST),
-                used: 0,
-                heads: [NONE; SLOTS as usize],
-            });
-        }
-    }
-}
-
-/// Group of a child: the least power of two that its quantum does not exceed.
-fn index(tag: &Tag) -> u32 {
-    // The span is at least 16 and at most 2^60.
-    u128::BITS - (tag.span() - 1).leading_zeros()
-}
-
-/// Who waits, by tier, group and slot.
-#[derive(Debug)]
-pub(super) struct Many {
-    links: Vec<Link>,
-    tiers: [Groups; TIERS],
-}
-
-impl Many {
-    /// Room for so many children, with a group for every tag they can wait with.
-    pub(super) fn new(children: usize, tags: impl Iterator<Item = (Tier, Tag)>) -> Self {
-        let apart = Link {
-            next: NONE,
-            prev: NONE,
-            group: 0,
-            slot: 0,
-        };
-        let mut many = Self {
-            links: vec![apart; children],
-            tiers: Default::default(),
-        };
-        for (tier, tag) in tags {
-            many.tiers[tier as usize].provide(index(&tag));
-        }
-        many
+    #[inline]
+    pub(super) fn insert<S: Seats + ?Sized>(
+        &mut self,
+        active: &mut u64,
+        seats: &mut S,
+        child: u32,
+        kind: usize,
+    ) {
+        let number = seats.seat(child).groups[kind];
+        *active |= 1 << number;
+        self.0[usize::from(number)].insert(seats, child, kind);
     }
 
-    pub(super) fn insert(&mut self, child: u32, tier: Tier, tag: &Tag) {
-        let index = index(tag);
-        let tier = &mut self.tiers[tier as usize];
-        tier.active |= 1 << index;
-        let group = tier.group(index);
-        let slot = group.slot(tag.start);
-        group.used |= 1 << slot;
-        let head = &mut group.heads[slot as usize];
-        let (mut next, mut prev) = (child, child);
-        if *head == NONE {
-            *head = child;
-        } else {
-            // Last of its slot: before the head of the circle.
-            next = *head;
-            prev = self.links[next as usize].prev;
-            self.links[next as usize].prev = child;
-            self.links[prev as usize].next = child;
+    #[inline]
+    pub(super) fn remove<S: Seats + ?Sized>(
+        &mut self,
+        active: &mut u64,
+        seats: &mut S,
+        child: u32,
+        kind: usize,
+    ) {
+        let number = seats.seat(child).groups[kind];
+        let group = &mut self.0[usize::from(number)];
+        group.remove(seats, child);
+        if group.used == 0 {
+            *active &= !(1 << number);
         }
-        // Both are below 64.
-        #[allow(clippy::cast_possible_truncation)]
-        let (group, slot) = (index as u8, slot as u8);
-        self.links[child as usize] = Link {
-            next,
-            prev,
-            group,
-            slot,
-        };
-    }
-
-    /// Whether the tier is now empty.
-    pub(super) fn remove(&mut self, child: u32, tier: Tier) -> bool {
-        let link = self.links[child as usize];
-        let tier = &mut self.tiers[tier as usize];
-        let group = tier.group(link.group.into());
-        let head = &mut group.heads[usize::from(link.slot)];
-        if link.next == child {
-            *head = NONE;
-            group.used &= !(1 << link.slot);
-            if group.used == 0 {
-                tier.active &= !(1 << link.group);
-            } else {
-                group.settle();
-            }
-        } else {
-            if *head == child {
-                *head = link.next;
-            }
-            self.links[link.prev as usize].next = link.next;
-            self.links[link.next as usize].prev = link.prev;
-        }
-        tier.active == 0
     }
 
     /// Moves a child to where its new start belongs: behind those that start with it.
-    pub(super) fn keep(&mut self, child: u32, tier: Tier, tag: &Tag) {
-        self.remove(child, tier);
-        self.insert(child, tier, tag);
+    #[inline]
+    pub(super) fn keep<S: Seats + ?Sized>(&mut self, seats: &mut S, child: u32, kind: usize) {
+        let number = seats.seat(child).groups[kind];
+        let group = &mut self.0[usize::from(number)];
+        let seat = seats.seat(child);
+        let place = group.place(seat.starts[kind].at);
+        if place != seat.slot.into() || seat.next != NONE {
+            group.remove(seats, child);
+            group.insert(seats, child, kind);
+        }
+    }
+
+    /// The first child of some group.
+    #[inline]
+    pub(super) fn first(&self, active: u64) -> Option<u32> {
+        let group = self.0.get(active.trailing_zeros() as usize)?;
+        let child = group.slots[(group.first % SLOTS) as usize].head;
+        (child != NONE).then_some(child)
     }
 
     /// The first child of the eligible group that finishes first; if none is eligible, time jumps.
-    pub(super) fn pick(&mut self, tier: Tier, now: &mut u128) -> Option<u32> {
-        let tier = &mut self.tiers[tier as usize];
-        let mut best = None;
-        let (mut least, mut earliest) = (u128::MAX, u128::MAX);
-        if !tier.active.is_power_of_two() {
-            for index in bits(tier.active) {
-                earliest = earliest.min(tier.group(index).start());
-            }
-            *now = (*now).max(earliest);
-            for index in bits(tier.active) {
-                let start = tier.group(index).start();
-                let finish = start + (2 << index);
-                if start <= *now && finish < least {
-                    (best, least) = (Some(index), finish);
-                }
-            }
+    #[inline]
+    pub(super) fn pick(&self, active: u64, clock: &mut Clock) -> Option<u32> {
+        let best = if active.is_power_of_two() {
+            let only = active.trailing_zeros();
+            clock.reach(self.0[only as usize].start);
+            only
         } else {
-            let index = tier.active.trailing_zeros();
-            *now = (*now).max(tier.group(index).start());
-            best = Some(index);
-        }
-        let group = tier.group(best?);
-        let child = group.heads[(low(group.front) % SLOTS) as usize];
+            self.best(active, clock)
+        };
+        let group = self.0.get(best as usize)?;
+        let child = group.slots[(group.first % SLOTS) as usize].head;
         (child != NONE).then_some(child)
+    }
+
+    fn best(&self, active: u64, clock: &mut Clock) -> u32 {
+        let lead = |number: u32| ahead(clock.now, self.0[number as usize].start);
+        let first = bits(active).min_by_key(|&number| lead(number));
+        let mut best = first.unwrap_or(u32::MAX);
+        if let Some(first) = first {
+            clock.reach(self.0[first as usize].start);
+        }
+        let mut least = i64::MAX;
+        for number in bits(active) {
+            let group = &self.0[number as usize];
+            let lead = ahead(clock.now, group.start);
+            // Shifts are at most 60, and starts near.
+            let finish = lead.saturating_add(2 << group.shift);
+            if lead <= 0 && finish < least {
+                (best, least) = (number, finish);
+            }
+        }
+        best
     }
 }

@@ -6,20 +6,25 @@
 //! goes. Two shapes hold the children: [`few`] compares them one by one, exactly; [`many`] compares
 //! groups of children with like quantum-to-weight ratios (QFQ, Checconi, Rizzo and Valente 2013).
 //!
-//! There is one such queue per [`Tier`], and a child waits in one of them at a time.
+//! There is one such queue per [`Tier`], and a child waits in one of them at a time. What a queue
+//! keeps per child lies with the child, in its [`Seat`].
 #![allow(
     clippy::indexing_slicing, // children are numbered below the lengths by whoever builds the queue
-    clippy::arithmetic_side_effects // virtual time is 128 bits wide; each step is argued
+    clippy::arithmetic_side_effects // small numbers, and virtual time, whose steps are argued
 )]
 
+mod clock;
 mod few;
 mod many;
+mod share;
 #[cfg(test)]
 mod tests;
 
-use crate::class::Profile;
+use clock::{Clock, Mark};
 use few::Few;
-use many::Many;
+use many::Groups;
+use share::Pace;
+pub(crate) use share::Share;
 
 /// Which queue of a parent a child waits in: 0 for the guaranteed, 1 + prio for the rest.
 pub(crate) type Tier = u8;
@@ -34,256 +39,280 @@ const TIERS: usize = 5;
 /// beyond, groups keep the cost of a choice constant.
 const FEW: usize = 12;
 
-/// Virtual time of one byte at weight 1, as a shift. With weights up to 2^32, the smallest frame
-/// still moves the heaviest child by a thousand steps.
-const SCALE: u32 = 36;
+/// No child.
+const NONE: u32 = u32::MAX;
 
-/// The inverse weight is `2^63 / weight`; this shift turns its product with bytes into [`SCALE`].
-const INVERSE_SHIFT: u32 = 63 - SCALE;
-
-/// Longest virtual time of one quantum, as a shift, so that it has a group: 2^24 bytes at weight 1.
-const LONGEST: u32 = 60;
-
-/// One charge counts at most this much work (a terabyte), so that no sum below overflows.
-const MOST_WORK: u64 = 1 << 40;
-
-/// A child's place in virtual time, in one tier.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tag {
-    /// When its next quantum starts.
-    start: u128,
-    inverse: u64,
-    weight: u32,
-    quantum: u32,
+/// What a queue keeps of a child, lying with the child, so that whoever serves it has it at hand.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    /// When its next quantum starts, in the green tier and in that of its priority. Not used among
+    /// few.
+    starts: [Mark; 2],
+    /// Neighbours among those who start with it.
+    next: u32,
+    prev: u32,
+    /// Its number among its siblings.
+    position: u32,
+    /// Where it waits among many.
+    slot: u8,
+    /// Its group among many, in the green tier and in that of its priority.
+    groups: [u8; 2],
 }
 
-impl Tag {
-    fn new(weight: u32, quantum: u64) -> Self {
-        let weight = weight.max(1);
-        let inverse = (1 << 63) / u64::from(weight);
-        let longest = (1_u128 << (LONGEST + INVERSE_SHIFT)) / u128::from(inverse);
-        let most = u32::try_from(longest).unwrap_or(u32::MAX);
+impl Seat {
+    /// The seat of the child with this number, anywhere so far.
+    pub(crate) fn new(position: u32) -> Self {
         Self {
-            start: 0,
-            inverse,
-            weight,
-            quantum: u32::try_from(quantum).unwrap_or(u32::MAX).clamp(1, most),
+            starts: Default::default(),
+            next: NONE,
+            prev: NONE,
+            position,
+            slot: 0,
+            groups: [0; 2],
         }
     }
+}
 
-    /// Virtual time of `work` bytes: below 2^(40 + 63 - 27).
-    fn cost(&self, work: u64) -> u128 {
-        (u128::from(work.min(MOST_WORK)) * u128::from(self.inverse)) >> INVERSE_SHIFT
-    }
-
-    /// Virtual time of one quantum: at least 16, since weights have 32 bits, and at most 2^60.
-    fn span(&self) -> u128 {
-        (u128::from(self.quantum) * u128::from(self.inverse)) >> INVERSE_SHIFT
-    }
-
-    fn finish(&self) -> u128 {
-        self.start + self.span()
+impl Seat {
+    /// Who starts with this child and after it, if anybody does.
+    #[inline]
+    pub(crate) const fn follower(&self) -> u32 {
+        self.next
     }
 }
 
-/// Virtual time of one tier. It lasts: at weight 1 alone, 2^92 bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Virtual {
-    now: u128,
+/// Where the seats are.
+pub(crate) trait Seats {
+    /// The seat of a child.
+    fn seat(&self, child: u32) -> &Seat;
+    /// The same, to be changed.
+    fn seat_mut(&mut self, child: u32) -> &mut Seat;
+}
+
+/// Which of a seat's two marks a tier uses.
+const fn kind(tier: Tier) -> usize {
+    (tier != GREEN) as usize
+}
+
+/// The numbers of the set bits, lowest first.
+fn bits(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (bit < u64::BITS).then_some(bit)
+    })
+}
+
+/// One tier: its virtual time and who waits in it.
+#[derive(Debug, Default)]
+struct Row {
+    clock: Clock,
+    /// Children, or groups of them, that wait: one bit each.
+    active: u64,
     /// Weights of those who wait.
     weights: u64,
-    /// What the last division left.
-    rest: u64,
-}
-
-impl Virtual {
-    /// Work of `bytes` was done for those who wait.
-    fn advance(&mut self, bytes: u64) {
-        let weights = self.weights.max(1);
-        if bytes < 1 << 26 {
-            // Below 2^62, and the rest below 2^52: a thousand thousand weights of 32 bits.
-            let work = (bytes << SCALE) + self.rest.min(1 << 62);
-            self.now += u128::from(work / weights);
-            self.rest = work % weights;
-        } else {
-            self.now += (u128::from(bytes.min(MOST_WORK)) << SCALE) / u128::from(weights);
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Shape {
-    Few(Few),
-    Many(Box<Many>),
+    pace: Pace,
+    groups: Groups,
 }
 
 /// The children of one inner class that wait, by tier.
 #[derive(Debug)]
 pub(crate) struct Fair {
-    tiers: [Virtual; TIERS],
     /// Tiers in which somebody waits, one bit each.
     ready: u8,
-    /// Tags among the guaranteed; empty where no child has a rate.
-    green: Vec<Tag>,
-    excess: Vec<Tag>,
-    shape: Shape,
+    /// Present if the children are few.
+    few: Option<Few>,
+    rows: [Row; TIERS],
 }
 
 impl Fair {
-    /// Memory of one child among many, in bytes: two tags and a link.
-    #[cfg(test)]
-    pub(crate) const CHILD_BYTES: usize = 2 * size_of::<Tag>() + many::LINK_BYTES;
-
     /// A queue in which nobody waits, for these children.
-    pub(crate) fn new(children: &[Profile]) -> Self {
-        let tag = |weight, profile: &Profile| Tag::new(weight, profile.quantum);
-        let excess: Vec<Tag> = children.iter().map(|p| tag(p.weight, p)).collect();
-        let any_green = children.iter().any(|p| p.green > 0);
-        let green: Vec<Tag> = children
-            .iter()
-            .take_while(|_| any_green)
-            .map(|p| tag(p.green, p))
-            .collect();
-        let shape = if children.len() <= FEW {
-            Shape::Few(Few::default())
-        } else {
-            let tiers = children.iter().zip(&excess);
-            let tiers = tiers.map(|(p, &tag)| (1 + p.prio, tag));
-            let all = tiers.chain(green.iter().map(|&tag| (GREEN, tag)));
-            Shape::Many(Box::new(Many::new(children.len(), all)))
-        };
+    pub(crate) fn new(children: &[u32]) -> Self {
         Self {
-            tiers: [Virtual::default(); TIERS],
             ready: 0,
-            green,
-            excess,
-            shape,
+            few: (children.len() <= FEW).then(|| Few::new(children)),
+            rows: Default::default(),
+        }
+    }
+
+    /// Makes sure that a child can wait with these shares. To be called before it waits, and
+    /// whenever its shares changed.
+    pub(crate) fn provide(&mut self, seat: &mut Seat, prio: u8, green: &Share, excess: &Share) {
+        if self.few.is_none() {
+            let [green_row, excess_row] = [GREEN, 1 + prio].map(usize::from);
+            seat.groups = [
+                self.rows[green_row].groups.provide(green),
+                self.rows[excess_row].groups.provide(excess),
+            ];
         }
     }
 
     /// Tiers in which somebody waits, one bit each.
+    #[inline]
     pub(crate) const fn ready(&self) -> u8 {
         self.ready
     }
 
     /// Whether somebody waits among the guaranteed.
+    #[inline]
     pub(crate) const fn has_green(&self) -> bool {
         self.ready & 1 != 0
     }
 
-    /// The tags of a tier. A child may be green on its descendants' account without a rate of its
-    /// own only where none of them has one either, which admission excludes.
-    fn tags(&self, tier: Tier) -> &[Tag] {
-        if tier == GREEN {
-            &self.green
-        } else {
-            &self.excess
-        }
-    }
-
-    fn tag_mut(&mut self, child: u32, tier: Tier) -> &mut Tag {
-        let tags = if tier == GREEN {
-            &mut self.green
-        } else {
-            &mut self.excess
-        };
-        &mut tags[child as usize]
-    }
-
     /// A child has come back that did not wait in any tier: what it was behind is forfeited. To be
     /// followed by [`insert`](Self::insert).
-    pub(crate) fn come_back(&mut self, child: u32, prio: u8) {
+    #[inline]
+    pub(crate) fn come_back(&mut self, seat: &mut Seat, prio: u8) {
         let tier = 1 + prio;
-        let now = self.tiers[tier as usize].now;
-        let tag = self.tag_mut(child, tier);
-        tag.start = tag.start.max(now);
+        let clock = self.rows[tier as usize].clock;
+        clock.catch_up(self.mark_mut(seat, kind(tier)));
     }
 
     /// A child begins to wait in a tier: at its own start. Whoever comes from the green tier finds
     /// virtual time where it left it, since nobody else is served before the green; so it may be
     /// behind, and keeps that.
-    pub(crate) fn insert(&mut self, child: u32, tier: Tier) {
-        let now = self.tiers[tier as usize].now;
-        let tag = self.tag_mut(child, tier);
-        if tier == GREEN {
-            tag.start = tag.start.max(now);
-        }
-        let tag = *tag;
-        self.tiers[tier as usize].weights += u64::from(tag.weight);
+    #[inline]
+    pub(crate) fn insert<S: Seats + ?Sized>(
+        &mut self,
+        seats: &mut S,
+        child: u32,
+        tier: Tier,
+        share: &Share,
+    ) {
         self.ready |= 1 << tier;
-        match &mut self.shape {
-            Shape::Few(few) => few.insert(child, tier),
-            Shape::Many(many) => many.insert(child, tier, &tag),
+        let row = &mut self.rows[tier as usize];
+        row.weights += u64::from(share.weight);
+        if let Some(few) = &mut self.few {
+            let position = seats.seat(child).position;
+            row.active |= 1 << position;
+            let tag = few.tag_mut(position, kind(tier));
+            if tier == GREEN {
+                row.clock.catch_up(&mut tag.start);
+            }
+            tag.begin(share);
+        } else {
+            if tier == GREEN {
+                let seat = seats.seat_mut(child);
+                row.clock.catch_up(&mut seat.starts[kind(tier)]);
+            }
+            row.groups.insert(&mut row.active, seats, child, kind(tier));
         }
     }
 
     /// A child that waits in `tier` no longer does.
-    pub(crate) fn remove(&mut self, child: u32, tier: Tier) {
-        let weight = self.tags(tier)[child as usize].weight;
-        let own = &mut self.tiers[tier as usize];
-        own.weights -= u64::from(weight);
-        let empty = match &mut self.shape {
-            Shape::Few(few) => few.remove(child, tier),
-            Shape::Many(many) => many.remove(child, tier),
-        };
-        if empty {
+    #[inline]
+    pub(crate) fn remove<S: Seats + ?Sized>(
+        &mut self,
+        seats: &mut S,
+        child: u32,
+        tier: Tier,
+        share: &Share,
+    ) {
+        let row = &mut self.rows[tier as usize];
+        row.weights -= u64::from(share.weight);
+        if let Some(few) = &mut self.few {
+            let position = seats.seat(child).position;
+            row.active &= !(1 << position);
+            row.clock
+                .stamp(&mut few.tag_mut(position, kind(tier)).start);
+        } else {
+            row.groups.remove(&mut row.active, seats, child, kind(tier));
+            let seat = seats.seat_mut(child);
+            row.clock.stamp(&mut seat.starts[kind(tier)]);
+        }
+        if row.active == 0 {
             self.ready &= !(1 << tier);
         }
     }
 
     /// Who goes next: the best tier in which somebody waits, and the child there. Virtual time
     /// jumps to the earliest start if none has come.
-    pub(crate) fn pick(&mut self) -> Option<(u32, Tier)> {
-        let tier = u8::try_from(self.ready.trailing_zeros()).ok()?;
-        let own = self.tiers.get_mut(usize::from(tier))?;
-        let tags = if tier == GREEN {
-            &self.green
-        } else {
-            &self.excess
-        };
-        let child = match &mut self.shape {
-            Shape::Few(few) => few.pick(tier, tags, &mut own.now),
-            Shape::Many(many) => many.pick(tier, &mut own.now),
-        };
-        Some((child?, tier))
+    #[inline]
+    pub(crate) fn pick(&mut self) -> Option<u32> {
+        let tier = self.ready.trailing_zeros();
+        let row = self.rows.get_mut(tier as usize)?;
+        match &self.few {
+            Some(few) => few.pick(row.active, usize::from(tier != 0), &mut row.clock),
+            None => row.groups.pick(row.active, &mut row.clock),
+        }
     }
 
-    /// A child that waits in `tier` did this much work; it goes on waiting if it `stays`, otherwise
-    /// it is to be [`remove`](Self::remove)d.
-    pub(crate) fn charge(&mut self, child: u32, tier: Tier, work: u64, stays: bool) {
-        let tag = self.tag_mut(child, tier);
-        tag.start += tag.cost(work);
-        let tag = *tag;
-        let own = &mut self.tiers[tier as usize];
-        if own.weights == u64::from(tag.weight) {
+    /// Who probably goes next, without any change.
+    #[inline]
+    pub(crate) fn guess(&self) -> Option<u32> {
+        let row = self.rows.get(self.ready.trailing_zeros() as usize)?;
+        match &self.few {
+            Some(few) => few.any(row.active),
+            None => row.groups.first(row.active),
+        }
+    }
+
+    /// A child that waits in `tier` did this much work. To be followed by [`keep`](Self::keep) or
+    /// [`remove`](Self::remove).
+    #[inline]
+    pub(crate) fn charge<S: Seats + ?Sized>(
+        &mut self,
+        seats: &mut S,
+        child: u32,
+        tier: Tier,
+        share: &Share,
+        work: u64,
+    ) {
+        let row = &mut self.rows[tier as usize];
+        let cost = share.cost(work);
+        let start = if let Some(few) = &mut self.few {
+            let tag = few.tag_mut(seats.seat(child).position, kind(tier));
+            tag.start.at = tag.start.at.wrapping_add(cost);
+            tag.begin(share);
+            tag.start.at
+        } else {
+            let start = &mut seats.seat_mut(child).starts[kind(tier)].at;
+            *start = start.wrapping_add(cost);
+            *start
+        };
+        if row.weights == u64::from(share.weight) {
             // Alone: time is where it is, without a division.
-            own.now = own.now.max(tag.start);
+            row.clock.reach(start);
         } else {
-            own.advance(work);
-        }
-        if let (true, Shape::Many(many)) = (stays, &mut self.shape) {
-            many.keep(child, tier, &tag);
+            row.clock.advance(row.pace.progress(work, row.weights));
         }
     }
 
-    /// How far ahead of virtual time a child is, as bytes at weight 1 scaled, per kind of tier: what
-    /// it must not lose when the queue is built anew.
-    pub(crate) fn leads(&self, child: u32, prio: u8) -> [u128; 2] {
-        let lead = |tags: &[Tag], tier: Tier| {
-            let tag = tags.get(child as usize);
-            tag.map_or(0, |tag| {
-                tag.start.saturating_sub(self.tiers[tier as usize].now)
-            })
-        };
-        [lead(&self.green, GREEN), lead(&self.excess, 1 + prio)]
+    /// A child that was charged goes on waiting in its tier.
+    #[inline]
+    pub(crate) fn keep<S: Seats + ?Sized>(&mut self, seats: &mut S, child: u32, tier: Tier) {
+        if self.few.is_none() {
+            self.rows[tier as usize]
+                .groups
+                .keep(seats, child, kind(tier));
+        }
     }
 
-    /// Gives a child the lead it had in another queue.
-    pub(crate) fn lead(&mut self, child: u32, [green, excess]: [u128; 2]) {
-        for (tags, lead) in [(&mut self.green, green), (&mut self.excess, excess)] {
-            if let Some(tag) = tags.get_mut(child as usize) {
-                tag.start = lead.min(2 * tag.span());
+    fn mark_mut<'a>(&'a mut self, seat: &'a mut Seat, kind: usize) -> &'a mut Mark {
+        match &mut self.few {
+            Some(few) => &mut few.tag_mut(seat.position, kind).start,
+            None => &mut seat.starts[kind],
+        }
+    }
+
+    /// How far ahead of virtual time a child is, per kind of tier: what it must not lose when the
+    /// queue is built anew. It waits in the tier `waits`, if in any.
+    pub(crate) fn leads(&mut self, seat: &mut Seat, prio: u8, waits: Option<Tier>) -> [u64; 2] {
+        [GREEN, 1 + prio].map(|tier| {
+            let clock = self.rows[tier as usize].clock;
+            let mut mark = *self.mark_mut(seat, kind(tier));
+            if waits == Some(tier) {
+                clock.stamp(&mut mark);
             }
+            clock.catch_up(&mut mark);
+            mark.at.wrapping_sub(clock.now)
+        })
+    }
+
+    /// Gives a child the lead it had in another queue, where nobody was served yet.
+    pub(crate) fn lead(&mut self, seat: &mut Seat, leads: [u64; 2], shares: [&Share; 2]) {
+        for (kind, (lead, share)) in leads.into_iter().zip(shares).enumerate() {
+            *self.mark_mut(seat, kind) = Mark::start(lead.min(2 * share.span));
         }
     }
 }

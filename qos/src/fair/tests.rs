@@ -1,5 +1,4 @@
 use super::*;
-use crate::class::{ClassConfig, ClassId, Plan, TreeConfig};
 
 /// SplitMix64.
 fn random(state: &mut u64) -> u64 {
@@ -8,41 +7,75 @@ fn random(state: &mut u64) -> u64 {
     (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
-/// Children of these weights, with a quantum of one frame each.
-fn queue(weights: &[u32]) -> Fair {
-    let root = ClassId::new(1, 0);
-    let child = |(minor, &weight): (u16, &u32)| {
-        let mut class = ClassConfig::new(ClassId::new(2, minor)).parent(root);
-        class.quantum = Some(1538);
-        class.weight(weight)
-    };
-    let children = (0..).zip(weights).map(child);
-    let classes = std::iter::once(ClassConfig::new(root))
-        .chain(children)
-        .collect();
-    let plan = Plan::new(&TreeConfig::new(classes)).unwrap();
-    let profiles: Vec<Profile> = plan
-        .classes
-        .iter()
-        .skip(1)
-        .map(|class| class.profile)
-        .collect();
-    Fair::new(&profiles)
+/// A queue and its children, all of one priority.
+struct Queue {
+    fair: Fair,
+    seats: Vec<Seat>,
+    shares: Vec<Share>,
 }
 
-/// Serves one unit of at most a quantum.
-fn serve(fair: &mut Fair, work: u64) -> usize {
-    let (child, tier) = fair.pick().unwrap();
-    fair.charge(child, tier, work, true);
-    child as usize
+impl Seats for [Seat] {
+    fn seat(&self, child: u32) -> &Seat {
+        &self[child as usize]
+    }
+
+    fn seat_mut(&mut self, child: u32) -> &mut Seat {
+        &mut self[child as usize]
+    }
+}
+
+impl Queue {
+    /// Children of these weights, with a quantum of one frame each.
+    fn new(weights: &[u32]) -> Self {
+        let numbers: Vec<u32> = (0..).take(weights.len()).collect();
+        let mut fair = Fair::new(&numbers);
+        let shares: Vec<Share> = weights
+            .iter()
+            .map(|&weight| Share::new(weight, 1538))
+            .collect();
+        let mut seats: Vec<Seat> = numbers.into_iter().map(Seat::new).collect();
+        for (seat, share) in seats.iter_mut().zip(&shares) {
+            fair.provide(seat, 0, share, share);
+        }
+        Self {
+            fair,
+            seats,
+            shares,
+        }
+    }
+
+    fn insert(&mut self, child: u32) {
+        let share = &self.shares[child as usize];
+        self.fair.insert(self.seats.as_mut_slice(), child, 1, share);
+    }
+
+    fn come_back(&mut self, child: u32) {
+        self.fair.come_back(&mut self.seats[child as usize], 0);
+        self.insert(child);
+    }
+
+    fn remove(&mut self, child: u32) {
+        let share = &self.shares[child as usize];
+        self.fair.remove(self.seats.as_mut_slice(), child, 1, share);
+    }
+
+    /// Serves one unit of at most a quantum.
+    fn serve(&mut self, work: u64) -> usize {
+        let child = self.fair.pick().unwrap();
+        let share = &self.shares[child as usize];
+        let seats = self.seats.as_mut_slice();
+        self.fair.charge(seats, child, 1, share, work);
+        self.fair.keep(seats, child, 1);
+        child as usize
+    }
 }
 
 /// Largest gap between any two children's normalised service, over every window, in bytes at
 /// weight 1, against `factor` quanta of both.
 fn assert_fair(weights: &[u32], factor: f64, rounds: usize) {
-    let mut fair = queue(weights);
+    let mut queue = Queue::new(weights);
     for child in 0..u32::try_from(weights.len()).unwrap() {
-        fair.insert(child, 1);
+        queue.insert(child);
     }
     let mut state = 1;
     let mut done = vec![0.0_f64; weights.len()];
@@ -50,7 +83,7 @@ fn assert_fair(weights: &[u32], factor: f64, rounds: usize) {
     let mut range = vec![(0.0_f64, 0.0_f64); weights.len()];
     for _ in 0..rounds {
         let work = 84 + random(&mut state) % 1455;
-        let child = serve(&mut fair, work);
+        let child = queue.serve(work);
         let work = u32::try_from(work).unwrap();
         done[child] += f64::from(work) / f64::from(weights[child]);
         for (range, &done_here) in range.iter_mut().zip(&done) {
@@ -85,11 +118,11 @@ fn many_children_share_by_weight_in_every_window() {
 
 #[test]
 fn a_light_child_does_not_wait_for_a_burst_of_a_heavy_one() {
-    let mut fair = queue(&[100, 1, 1, 1]);
+    let mut queue = Queue::new(&[100, 1, 1, 1]);
     for child in 0..4 {
-        fair.insert(child, 1);
+        queue.insert(child);
     }
-    let served: Vec<usize> = (0..1030).map(|_| serve(&mut fair, 1538)).collect();
+    let served: Vec<usize> = (0..1030).map(|_| queue.serve(1538)).collect();
     let light: Vec<usize> = (0..1030).filter(|&at| served[at] == 1).collect();
     assert_eq!(light.len(), 10);
     for pair in light.windows(2) {
@@ -100,18 +133,17 @@ fn a_light_child_does_not_wait_for_a_burst_of_a_heavy_one() {
 #[test]
 fn whoever_comes_back_gets_neither_credit_nor_penalty() {
     for count in [3, 40] {
-        let mut fair = queue(&vec![1; count]);
+        let mut queue = Queue::new(&vec![1; count]);
         for child in 0..2 {
-            fair.insert(child, 1);
+            queue.insert(child);
         }
         for _ in 0..1000 {
-            serve(&mut fair, 1000);
+            queue.serve(1000);
         }
-        fair.come_back(2, 0);
-        fair.insert(2, 1);
+        queue.come_back(2);
         let mut served = [0_usize; 3];
         for _ in 0..300 {
-            served[serve(&mut fair, 1000)] += 1;
+            served[queue.serve(1000)] += 1;
         }
         assert!(
             served.iter().all(|&times| times.abs_diff(100) <= 2),
@@ -124,29 +156,29 @@ fn whoever_comes_back_gets_neither_credit_nor_penalty() {
 fn leaving_and_returning_at_random_neither_loses_nor_invents_a_child() {
     for count in [12_usize, 13, 300] {
         let weights: Vec<u32> = (0..count).map(|n| 1 << (n % 30)).collect();
-        let mut fair = queue(&weights);
-        let mut waits = vec![None; count];
+        let mut queue = Queue::new(&weights);
+        let mut waits = vec![false; count];
         let mut state = 5;
         for _ in 0..30_000 {
             let child = usize::try_from(random(&mut state) % count as u64).unwrap();
             let number = u32::try_from(child).unwrap();
             match waits[child] {
-                Some(tier) if random(&mut state).is_multiple_of(2) => {
-                    fair.remove(number, tier);
-                    waits[child] = None;
+                true if random(&mut state).is_multiple_of(2) => {
+                    queue.remove(number);
+                    waits[child] = false;
                 }
-                None => {
-                    fair.come_back(number, 0);
-                    fair.insert(number, 1);
-                    waits[child] = Some(1);
+                false => {
+                    queue.come_back(number);
+                    waits[child] = true;
                 }
-                Some(_) => {
-                    let picked = serve(&mut fair, random(&mut state) % 100_000);
-                    assert!(waits[picked].is_some());
+                true => {
+                    let picked = queue.serve(random(&mut state) % 100_000);
+                    assert!(waits[picked]);
                 }
             }
-            assert_eq!(fair.ready() != 0, waits.iter().any(Option::is_some));
-            assert_eq!(fair.pick().is_some(), waits.iter().any(Option::is_some));
+            let anybody = waits.contains(&true);
+            assert_eq!(queue.fair.ready() != 0, anybody);
+            assert_eq!(queue.fair.pick().is_some(), anybody);
         }
     }
 }
@@ -154,12 +186,12 @@ fn leaving_and_returning_at_random_neither_loses_nor_invents_a_child() {
 #[test]
 fn extreme_work_overflows_nothing() {
     for count in [2, 20] {
-        let mut fair = queue(&vec![1; count]);
-        fair.insert(0, 1);
-        fair.insert(1, 1);
+        let mut queue = Queue::new(&vec![1; count]);
+        queue.insert(0);
+        queue.insert(1);
         for work in [u64::MAX, 0, 1 << 40, 1 << 27] {
             for _ in 0..100 {
-                serve(&mut fair, work);
+                queue.serve(work);
             }
         }
     }

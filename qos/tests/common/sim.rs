@@ -204,7 +204,7 @@ impl Sim {
             let id = self.names[&grant.leaf];
             let source = self.sources.get_mut(&id).unwrap();
             if source.rest.is_none() && !source.due(self.now.as_nanos()) {
-                self.engine.hold(Hold::Empty);
+                self.engine.abort(Hold::Empty);
                 continue;
             }
             let fresh = || match source.shapes {

@@ -164,10 +164,14 @@ fn scaling_makes_guarantees_fit_all_the_way_down() {
     assert!(tree.check().is_err());
     tree.overcommit = Overcommit::Scale;
     let plan = plan(&tree);
-    let green: Vec<u32> = plan.iter().map(|class| class.profile.green).collect();
+    let green: Vec<u32> = plan
+        .iter()
+        .map(|class| class.profile.green.weight())
+        .collect();
     assert_eq!(green, [1_000_000, 750_000, 250_000, 750_000]);
     assert_eq!(
-        plan[1].profile.weight, 1_500_000,
+        plan[1].profile.excess.weight(),
+        1_500_000,
         "weights follow what was written"
     );
 }
