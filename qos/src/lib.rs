@@ -121,7 +121,9 @@ pub mod units;
 mod wheel;
 pub mod wire;
 
-pub use class::{ClassConfig, ClassId, FlowsConfig, LeafQueue, Overcommit, TreeConfig, TreeError};
+pub use class::{
+    ClassConfig, ClassId, FlowsConfig, LeafQueue, Overcommit, Removed, TreeConfig, TreeError,
+};
 pub use counters::FlowCounters;
 pub use engine::{Departure, Engine, Frame, Grant, Hold, LeafKey, Offer, Wake};
 pub use gcra::Gcra;

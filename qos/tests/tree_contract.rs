@@ -9,7 +9,7 @@ use common::Rng;
 use common::sim::{FULL, Sim, child, id, mixed, rate, tree};
 use qos::{
     Burst, ClassConfig, ClassId, Demand, Engine, Frame, FrameShape, Framing, Hold, LeafKey,
-    LeafQueue, Limiter, LimiterConfig, Offer, Rate, Span, Time, TreeConfig, Wake,
+    LeafQueue, Limiter, LimiterConfig, Offer, Rate, Removed, Span, Time, TreeConfig, Wake,
 };
 
 /// The naive scheduler: a limiter per class and a count per leaf. It does not say who is next, but
@@ -365,7 +365,10 @@ fn changes_amid_traffic_lose_no_frame_stall_nobody_and_break_no_limit() {
             let class = ClassConfig::new(id(1, minor)).parent(id(1, parent));
             classes.push(class.weight(weight).ceil(ceil).queue(queue));
         }
-        tree("500mbit", classes)
+        TreeConfig {
+            removed: [Removed::Drop, Removed::Drain][usize::try_from(rng.below(2)).unwrap()],
+            ..tree("500mbit", classes)
+        }
     };
     let mut engine = Engine::new(&random_tree(&mut rng)).unwrap();
     let mut now = Time::from_nanos(1 << 30);

@@ -71,6 +71,17 @@ pub enum Overcommit {
     Scale,
 }
 
+/// What happens to the frames of leaves that another tree no longer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Removed {
+    /// They go in their turn: the leaf takes no more, has no guarantee any more, keeps its limits, and
+    /// is gone when the tree is changed after it ran empty.
+    #[default]
+    Drain,
+    /// They are dropped at once, and counted.
+    Drop,
+}
+
 /// One class. Everything but the id has a default: no guarantee, no limit, a weight that follows
 /// from the rate, the highest priority, a leaf that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +191,8 @@ pub struct TreeConfig {
     pub classes: Vec<ClassConfig>,
     /// What happens when guarantees do not fit.
     pub overcommit: Overcommit,
+    /// What happens to the frames of leaves that this tree no longer has.
+    pub removed: Removed,
     /// Wire bytes of one full-size frame (MTU, headers and framing): the least burst and quantum.
     pub unit_wire_bytes: u32,
     /// Nanoseconds of this core that one segment takes, if floods of small frames shall pay for
@@ -191,11 +204,12 @@ pub struct TreeConfig {
 }
 
 impl Default for TreeConfig {
-    /// No class yet, strict admission, frames of 1514 bytes on Ethernet, 4096 of them in all.
+    /// No class yet, strict admission, leaves that drain, frames of 1514 bytes on Ethernet, 4096 of them in all.
     fn default() -> Self {
         Self {
             classes: Vec::new(),
             overcommit: Overcommit::Reject,
+            removed: Removed::Drain,
             unit_wire_bytes: 1538,
             segment_nanos: None,
             frames: 4096,

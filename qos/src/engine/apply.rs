@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
-use super::class::{Class, Kind, NONE, State};
+use super::class::{Class, Kind, LeafKey, NONE, State};
 use super::flows::Flows;
 use super::frames::{Fifo, Frame};
 use crate::class::{
-    Arrival, ClassId, LeafQueue, Plan, Planned, Profile, Terms, TreeConfig, TreeError,
+    Arrival, ClassId, LeafQueue, Plan, Planned, Profile, Removed, Terms, TreeConfig, TreeError,
 };
 use crate::counters::FlowCounters;
 use crate::fair::{Fair, Seat, Share};
@@ -26,22 +26,29 @@ pub struct Diff {
     pub retuned: u32,
     /// Classes that stayed below another parent.
     pub moved: u32,
-    /// Classes that are gone.
+    /// Classes that are gone, those included that only drain.
     pub removed: u32,
+    /// Leaves that are gone and still have frames, which go in their turn ([`Removed::Drain`]).
+    pub draining: u32,
     /// Frames that waited in leaves that are gone or have no queue any more: the caller's again, and
     /// counted as dropped.
     pub dropped: Vec<u64>,
 }
 
-/// How far ahead of its siblings each class is, with its parent.
-type Leads = BTreeMap<ClassId, (ClassId, [u64; 2])>;
+/// How far ahead of its siblings a class is.
+struct Lead {
+    class: LeafKey,
+    parent: LeafKey,
+    lead: [u64; 2],
+}
 
 impl Engine {
     /// Changes to another tree, at once and as a whole. Classes are recognised by their ids.
     ///
     /// A class that stays keeps its key, its queue, its counters and its fair share of the recent
     /// past. Limits keep credit and debt in bytes and segments; a limit or class that is new starts
-    /// with its burst spent, so that changes give nothing away.
+    /// with its burst spent, so that changes give nothing away. What happens to the frames of leaves
+    /// that are gone, [`TreeConfig::removed`] says.
     ///
     /// # Errors
     /// The tree may not run; the running one is unchanged.
@@ -51,15 +58,16 @@ impl Engine {
 
     /// [`apply`](Self::apply); into an engine without classes, with all bursts to spend.
     pub(super) fn rebuild(&mut self, tree: &TreeConfig, now: Time) -> Result<Diff, TreeError> {
-        let plan = Plan::new(tree)?;
+        let mut plan = Plan::new(tree)?;
         self.settle();
         let now = self.clock(now);
         let fresh = self.classes.is_empty();
         let mut diff = Diff::default();
         let leads = self.leads();
-        self.remove_missing(&plan, &mut diff);
-        let slots = self.slots(&plan);
+        let draining = self.remove_missing(&plan, tree.removed, &mut diff);
+        let mut slots = self.slots(&plan);
         let old_profiles = std::mem::take(&mut self.profiles);
+        self.keep_draining(draining, &mut plan, &mut slots, &old_profiles, &mut diff);
         let mut profiles = BTreeMap::new();
         for (planned, &index) in plan.classes.iter().zip(&slots) {
             let number = self.profile_number(&mut profiles, planned.profile);
@@ -70,7 +78,9 @@ impl Engine {
             match old {
                 Some(old) => {
                     self.carry_over(index, old, &planned.profile, now);
-                    count(&mut diff, moved, *old != planned.profile);
+                    if !self.draining.contains(&index) {
+                        count(&mut diff, moved, *old != planned.profile);
+                    }
                 }
                 None => {
                     diff.added = diff.added.saturating_add(1);
@@ -99,70 +109,95 @@ impl Engine {
     }
 
     /// How far ahead of its siblings each class is.
-    fn leads(&mut self) -> Leads {
-        let mut leads = Leads::new();
-        for (&id, &index) in &self.index {
-            let Some(class) = self.classes.get(index as usize) else {
+    fn leads(&mut self) -> Vec<Lead> {
+        let mut leads = Vec::new();
+        let parents: Vec<u32> = self.classes.iter().map(|class| class.parent).collect();
+        let keys: Vec<_> = (0..)
+            .zip(&self.classes)
+            .map(|(n, class)| class.key(n))
+            .collect();
+        for ((class, &key), &parent) in self.classes.iter_mut().zip(&keys).zip(&parents) {
+            let Some(&parent) = keys.get(parent as usize) else {
                 continue;
             };
-            let (parent, above) = (class.parent, class.above as usize);
-            let prio = self.profile(class).prio;
-            let Some(parent) = self.classes.get(parent as usize).map(|parent| parent.id) else {
+            let profile = self.profiles.get(class.profile as usize);
+            let fair = self.inners.get_mut(class.above as usize);
+            let (Some(profile), Some(fair)) = (profile, fair) else {
                 continue;
             };
-            if let (Some(fair), Some(class)) = (
-                self.inners.get_mut(above),
-                self.classes.get_mut(index as usize),
-            ) {
-                let waits = class.state.may_send().then(|| class.state.tier(prio));
-                let lead = fair.leads(&mut class.seat, prio, waits);
-                if lead != [0; 2] {
-                    leads.insert(id, (parent, lead));
-                }
+            let waits = class.state.may_send();
+            let waits = waits.then(|| class.state.tier(profile.prio));
+            let lead = fair.leads(&mut class.seat, profile.prio, waits);
+            if lead != [0; 2] {
+                leads.push(Lead {
+                    class: key,
+                    parent,
+                    lead,
+                });
             }
         }
         leads
     }
 
     /// Gives the classes that did not move their leads back.
-    fn restore_leads(&mut self, leads: &Leads) {
-        for (id, &(parent, lead)) in leads {
-            let Some(&index) = self.index.get(id) else {
+    fn restore_leads(&mut self, leads: &[Lead]) {
+        for lead in leads {
+            let Some(parent) = self.classes.get(lead.parent.index as usize) else {
                 continue;
             };
-            let class = self.class(index);
-            if class.parent == NONE || self.class(class.parent).id != parent {
+            let parent = parent.key(lead.parent.index);
+            let Some(class) = self.classes.get_mut(lead.class.index as usize) else {
                 continue;
-            }
-            let profile = *self.profile(class);
-            let above = class.above as usize;
-            if let (Some(fair), Some(class)) = (
-                self.inners.get_mut(above),
-                self.classes.get_mut(index as usize),
-            ) {
-                fair.lead(&mut class.seat, lead, [&profile.green, &profile.excess]);
+            };
+            let stayed = class.key(lead.class.index) == lead.class
+                && parent == lead.parent
+                && class.parent == parent.index;
+            let profile = self.profiles.get(class.profile as usize);
+            if let (true, Some(profile), Some(fair)) =
+                (stayed, profile, self.inners.get_mut(class.above as usize))
+            {
+                let shares = [&profile.green, &profile.excess];
+                fair.lead(&mut class.seat, lead.lead, shares);
             }
         }
     }
 
     /// Takes out the classes that the plan does not have. Their counters go to the nearest ancestor
-    /// that stays, so that no sum ever falls.
-    fn remove_missing(&mut self, plan: &Plan, diff: &mut Diff) {
-        let stay: BTreeSet<_> = plan.classes.iter().map(|class| class.id).collect();
-        let gone: Vec<u32> = self
-            .index
-            .iter()
-            .filter(|(id, _)| !stay.contains(id))
-            .map(|(_, &index)| index)
-            .collect();
+    /// that stays, so that no sum ever falls. Returns the leaves that have frames left to drain, each
+    /// with its nearest ancestor that still has children.
+    fn remove_missing(
+        &mut self,
+        plan: &Plan,
+        removed: Removed,
+        diff: &mut Diff,
+    ) -> BTreeMap<u32, usize> {
+        let places = plan.classes.iter().zip(0_usize..);
+        let stay: BTreeMap<_, _> = places.map(|(class, at)| (class.id, at)).collect();
+        let missing = self.index.iter().filter(|(id, _)| !stay.contains_key(id));
+        let mut gone: Vec<u32> = missing.map(|(_, &index)| index).collect();
+        diff.removed = u32::try_from(gone.len()).unwrap_or(u32::MAX);
+        gone.extend(std::mem::take(&mut self.draining));
+        let mut draining = BTreeMap::new();
         for &index in &gone {
-            self.drop_frames(index, diff);
+            let inner = self.ancestors(index).find_map(|id| {
+                let &at = stay.get(&id)?;
+                (plan.classes.get(at)?.children > 0).then_some(at)
+            });
+            let root = plan.classes.first().filter(|root| root.children > 0);
+            let parent = inner.or_else(|| root.map(|_| 0));
+            match parent.filter(|_| removed == Removed::Drain) {
+                Some(parent) if self.queued(self.class(index)) > 0 => {
+                    draining.insert(index, parent);
+                    continue;
+                }
+                _ => self.drop_frames(index, diff),
+            }
             if self.class(index).stats == NONE {
                 continue;
             }
             let own = std::mem::take(self.tally(index));
             let mut heir = self.class(index).parent;
-            while heir != NONE && !stay.contains(&self.class(heir).id) {
+            while heir != NONE && !stay.contains_key(&self.class(heir).id) {
                 heir = self.class(heir).parent;
             }
             if heir != NONE {
@@ -171,14 +206,74 @@ impl Engine {
         }
         for index in gone {
             let id = self.class(index).id;
-            self.index.remove(&id);
+            if self.index.get(&id) == Some(&index) {
+                self.index.remove(&id);
+            }
+            if draining.contains_key(&index) {
+                continue;
+            }
             let old = self.class(index);
             let stats = old.stats;
             let mut vacant = Class::vacant(old.generation.wrapping_add(1));
             // A slot keeps its block of counters, which is zero now.
             vacant.stats = stats;
             *self.class_mut(index) = vacant;
-            diff.removed = diff.removed.saturating_add(1);
+        }
+        self.draining = draining.keys().copied().collect();
+        draining
+    }
+
+    /// The ids of a class's ancestors, the nearest first.
+    fn ancestors(&self, index: u32) -> impl Iterator<Item = ClassId> {
+        let up = |index: u32| self.classes.get(self.class(index).parent as usize);
+        let next = move |class: &&Class| self.classes.get(class.parent as usize);
+        std::iter::successors(up(index), next).map(|class| class.id)
+    }
+
+    /// Adds leaves that drain to the plan: with their limits, and a share of what is left.
+    fn keep_draining(
+        &mut self,
+        draining: BTreeMap<u32, usize>,
+        plan: &mut Plan,
+        slots: &mut Vec<u32>,
+        profiles: &[Profile],
+        diff: &mut Diff,
+    ) {
+        for (index, parent) in draining {
+            let class = self.class(index);
+            let (Some(&profile), Some(above)) = (
+                profiles.get(class.profile as usize),
+                plan.classes.get_mut(parent),
+            ) else {
+                continue;
+            };
+            let position = above.children;
+            above.children = above.children.saturating_add(1);
+            plan.classes.push(Planned {
+                id: class.id,
+                parent: Some(parent),
+                position,
+                children: 0,
+                queue: self.closed_queue(class),
+                profile: Profile {
+                    rate: Terms::UNLIMITED,
+                    ..profile
+                },
+            });
+            slots.push(index);
+            diff.draining = diff.draining.saturating_add(1);
+        }
+    }
+
+    /// The settings of a leaf's queue that takes no more.
+    fn closed_queue(&self, class: &Class) -> LeafQueue {
+        match class.kind {
+            Kind::Inner | Kind::Hold => LeafQueue::Hold,
+            Kind::Fifo => LeafQueue::Fifo { frames: 0 },
+            Kind::Flows => {
+                let flows = self.flows.get(class.body as usize);
+                flows.map_or(LeafQueue::Hold, |flows| LeafQueue::Flows(*flows.config()))
+            }
         }
     }
 
@@ -211,7 +306,7 @@ impl Engine {
 
     /// The arena's slot of every planned class: its own, or a vacant one.
     fn slots(&mut self, plan: &Plan) -> Vec<u32> {
-        let used: BTreeSet<u32> = self.index.values().copied().collect();
+        let used: BTreeSet<u32> = self.index.values().chain(&self.draining).copied().collect();
         let all = 0..u32::try_from(self.classes.len()).unwrap_or(NONE);
         let mut vacant: Vec<u32> = all.filter(|index| !used.contains(index)).rev().collect();
         let mut slots = Vec::with_capacity(plan.classes.len());

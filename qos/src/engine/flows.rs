@@ -161,6 +161,10 @@ impl Flows {
         fits
     }
 
+    pub(super) const fn config(&self) -> &FlowsConfig {
+        &self.config
+    }
+
     pub(super) const fn frames(&self) -> u32 {
         self.frames
     }

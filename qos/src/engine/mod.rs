@@ -11,7 +11,7 @@ mod visit;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prefetch_index::prefetch_index;
 
@@ -94,6 +94,8 @@ pub struct Engine {
     /// When classes over a limit may send again, and classes over their guarantee are below it again.
     wheel: Wheel,
     index: BTreeMap<ClassId, u32>,
+    /// Leaves that are no longer in the tree and not yet empty.
+    draining: BTreeSet<u32>,
     root: u32,
     now: Time,
     visit: Option<Visit>,
@@ -119,6 +121,7 @@ impl Engine {
             stats: Vec::new(),
             wheel: Wheel::new(0),
             index: BTreeMap::new(),
+            draining: BTreeSet::new(),
             root: NONE,
             now: Time::ZERO,
             visit: None,
@@ -188,6 +191,9 @@ impl Engine {
     /// Gives a frame to a leaf of flows, or refuses it.
     fn offer_slowly(&mut self, index: u32, frame: &Frame, now: Time) -> Offer {
         let class = self.class(index);
+        if self.draining.contains(&index) {
+            return Offer::Gone;
+        }
         let queued = match class.kind {
             Kind::Inner => return Offer::Gone,
             Kind::Hold | Kind::Fifo => false,

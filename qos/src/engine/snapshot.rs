@@ -182,7 +182,7 @@ impl Engine {
     pub fn snapshot(&mut self) -> Vec<ClassSnapshot> {
         self.settle();
         let mut sums = vec![(0_u64, ClassStats::default()); self.classes.len()];
-        for &index in self.index.values() {
+        for &index in self.index.values().chain(&self.draining) {
             let class = self.class(index);
             let queued = u64::from(self.queued(class));
             let own = self.stats.get(class.stats as usize);

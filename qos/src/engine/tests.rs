@@ -1,5 +1,5 @@
 use super::*;
-use crate::class::{ClassConfig, LeafQueue};
+use crate::class::{ClassConfig, LeafQueue, Removed};
 use crate::units::Rate;
 use crate::wire::FrameShape;
 
@@ -149,13 +149,16 @@ fn apply_tells_what_it_did_and_keeps_what_stays() {
         assert_eq!(engine.offer(key, frame, at(0)), Offer::Queued);
     }
     let moved = queued(3).parent(ClassId::new(1, 5));
-    let after = tree(vec![
-        queued(1),
-        leaf(4).ceil(rate("1mbit")),
-        leaf(5),
-        moved,
-        leaf(6),
-    ]);
+    let after = TreeConfig {
+        removed: Removed::Drop,
+        ..tree(vec![
+            queued(1),
+            leaf(4).ceil(rate("1mbit")),
+            leaf(5),
+            moved,
+            leaf(6),
+        ])
+    };
     let diff = engine.apply(&after, at(1000)).unwrap();
     let want = Diff {
         added: 2,
@@ -163,6 +166,7 @@ fn apply_tells_what_it_did_and_keeps_what_stays() {
         retuned: 1,
         moved: 1,
         removed: 1,
+        draining: 0,
         dropped: vec![1],
     };
     assert_eq!(diff, want);
@@ -184,6 +188,86 @@ fn apply_tells_what_it_did_and_keeps_what_stays() {
         (root.offered.frames, root.sent.frames, root.dropped.frames),
         (3, 2, 1)
     );
+}
+
+#[test]
+fn a_leaf_that_is_gone_drains_within_its_limits_and_takes_no_more() {
+    let guest = |minor| ClassConfig::new(ClassId::new(2, minor)).parent(ROOT);
+    let slow = queued(1).parent(ClassId::new(2, 1)).ceil(rate("10mbit"));
+    let before = tree(vec![guest(1), slow, queued(2)]);
+    let mut engine = Engine::new(&before).unwrap();
+    let (gone, stays) = (key(&engine, 1), key(&engine, 2));
+    for token in 0..4 {
+        let frame = Frame::new(token, FULL);
+        assert_eq!(engine.offer(gone, frame, at(0)), Offer::Queued);
+    }
+    let after = tree(vec![queued(2)]);
+    let diff = engine.apply(&after, at(1000)).unwrap();
+    assert_eq!((diff.removed, diff.draining, diff.kept), (2, 1, 2));
+    assert_eq!(engine.leaf(ClassId::new(1, 1)), None);
+    let more = Frame::new(9, FULL);
+    assert_eq!(engine.offer(gone, more, at(1000)), Offer::Gone);
+    assert_eq!(engine.offer(stays, more, at(1000)), Offer::Queued);
+    assert_eq!(engine.snapshot()[0].queued, 5);
+    // What it sent is still the same; 10 Mbit/s is a frame in 1.23 ms, and the burst two.
+    let mut out = Vec::new();
+    let mut now = at(1000);
+    while let Wake::At(wake) = engine.poll(now, 100, &mut out) {
+        now = wake;
+    }
+    assert_eq!(out.iter().filter(|sent| sent.leaf == gone).count(), 4);
+    assert!(now > at(1_500_000), "{now:?}");
+    let diff = engine.apply(&after, now).unwrap();
+    assert_eq!((diff.removed, diff.draining, diff.kept), (0, 0, 2));
+    assert_eq!(engine.snapshot()[0].stats.sent.frames, 5);
+    assert_eq!(engine.snapshot().len(), 2);
+}
+
+#[test]
+fn polling_sends_what_peeking_and_committing_sends() {
+    let classes = (1..8).map(|minor| {
+        let class = queued(minor).rate(rate("20mbit"));
+        if minor % 2 == 0 {
+            class.ceil(rate("60mbit"))
+        } else {
+            class
+        }
+    });
+    let config = tree(classes.collect());
+    let (mut one, mut other) = (Engine::new(&config).unwrap(), Engine::new(&config).unwrap());
+    let big = FrameShape {
+        len: 66 + 40 * 1448,
+        headers: 66,
+        gso_size: 1448,
+    };
+    let mut now = at(0);
+    let mut polled = Vec::new();
+    let mut peeked = Vec::new();
+    let shapes = [FULL, big, FrameShape::single(60)];
+    for round in 0..200_u64 {
+        for (minor, &shape) in (1..8).zip(shapes.iter().cycle()) {
+            let frame = Frame::new(round, shape);
+            let leaf = key(&one, minor);
+            assert_eq!(one.offer(leaf, frame, now), other.offer(leaf, frame, now));
+        }
+        one.poll(now, u32::MAX, &mut polled);
+        while let Some(grant) = other.peek(now) {
+            let head = grant.frame.unwrap();
+            let part = head.shape.peel(grant.segments(head.shape));
+            let part = part.map_or(head.shape, |(part, _)| part);
+            let last = other.commit(part).is_some();
+            peeked.push((grant.leaf, head.token, part, last));
+        }
+        assert_eq!(one.next_wake(now), other.next_wake(now));
+        now = now.saturating_add(crate::time::Span::from_nanos(300_000));
+    }
+    let polled: Vec<_> = polled
+        .iter()
+        .map(|d| (d.leaf, d.token, d.shape, d.last))
+        .collect();
+    assert!(polled.len() > 2000);
+    assert_eq!(polled, peeked);
+    assert_eq!(one.snapshot(), other.snapshot());
 }
 
 #[test]
