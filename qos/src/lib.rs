@@ -59,6 +59,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`class`] | what a tree is, and its admission: [`TreeConfig`], [`ClassConfig`], [`TreeError`] |
+//! | [`classify`] | which leaf a frame belongs to: [`Headers`], [`ClassifierConfig`], [`Classifier`] |
 //! | [`engine`] | the tree at work: [`Engine`] |
 //! | [`time`] | [`Time`] and [`Span`]: nanoseconds with a 32-bit fraction |
 //! | [`units`] | what operators write: [`Rate`], [`PacketRate`], [`Burst`], [`PacketBurst`], [`RateSpec`] |
@@ -110,6 +111,7 @@
 )]
 
 pub mod class;
+pub mod classify;
 pub mod counters;
 pub mod engine;
 mod fair;
@@ -124,6 +126,7 @@ pub mod wire;
 pub use class::{
     ClassConfig, ClassId, FlowsConfig, LeafQueue, Overcommit, Removed, TreeConfig, TreeError,
 };
+pub use classify::{Classifier, ClassifierConfig, ClassifierError, Headers, Verdict};
 pub use counters::FlowCounters;
 pub use engine::{Departure, Engine, Frame, Grant, Hold, LeafKey, Offer, Wake};
 pub use gcra::Gcra;

@@ -1,0 +1,149 @@
+//! All programs of a tree together: down from class to class until a frame is in a leaf.
+
+use std::collections::BTreeMap;
+
+use super::check::{Admission, Target};
+use super::error::ClassifierError;
+use super::headers::Headers;
+use super::program::{Changes, Program};
+use super::rule::ClassifierConfig;
+use super::verdict::{DropReason, Fate, Place, Verdict};
+use crate::class::{ClassId, TreeConfig};
+use crate::time::Time;
+use crate::wire::Cost;
+
+/// A class at which frames are handed in, looked up once. Good for the classifier it is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    class: ClassId,
+    target: Target,
+}
+
+/// What a rule, or a default, has done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleCounters {
+    /// Which one.
+    pub place: Place,
+    /// Frames it was applied to.
+    pub matches: u64,
+    /// Those of them that its police dropped.
+    pub policed: u64,
+}
+
+/// Says to which leaf of a tree a frame belongs. Sound once built: every frame is decided in at most as
+/// many programs as the tree has levels, and nothing is allocated.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    programs: Vec<Program>,
+    entries: BTreeMap<ClassId, Target>,
+    root: Option<Entry>,
+}
+
+impl Classifier {
+    /// Compiles rules for a tree. All police start with their bursts to spend, all counters at zero.
+    ///
+    /// # Errors
+    /// The first thing wrong, with class and rule.
+    pub fn new(tree: &TreeConfig, config: &ClassifierConfig) -> Result<Self, ClassifierError> {
+        let admission = Admission::new(tree, config)?;
+        let mut bytes = 0;
+        let programs = admission.programs.iter();
+        let programs = programs.map(|program| Program::new(&admission, program, &mut bytes));
+        let programs = programs.collect::<Result<_, _>>()?;
+        let mut classifier = Self {
+            programs,
+            entries: admission.entries().collect(),
+            root: None,
+        };
+        classifier.root = admission.root().and_then(|root| classifier.entry(root));
+        Ok(classifier)
+    }
+
+    /// The entry of a class. `None` if the tree has no such class, or if it has children but neither
+    /// rules nor a default.
+    #[must_use]
+    pub fn entry(&self, class: ClassId) -> Option<Entry> {
+        let &target = self.entries.get(&class)?;
+        Some(Entry { class, target })
+    }
+
+    /// Classifies a frame from the root on, which must be an [`entry`](Self::entry); otherwise `None`.
+    /// `cost` is what the frame costs the police.
+    #[inline]
+    pub fn classify(&mut self, headers: &Headers, cost: Cost, now: Time) -> Option<Verdict> {
+        let root = self.root?;
+        Some(self.classify_from(root, headers, cost, now))
+    }
+
+    /// Classifies a frame from this class on. `cost` is what the frame costs the police.
+    #[inline]
+    pub fn classify_from(
+        &mut self,
+        entry: Entry,
+        headers: &Headers,
+        cost: Cost,
+        now: Time,
+    ) -> Verdict {
+        let mut changes = Changes {
+            mark: headers.mark,
+            dscp: None,
+            vlan_priority: None,
+        };
+        let mut target = entry.target;
+        let mut by = Place {
+            class: entry.class,
+            rule: None,
+        };
+        // Ends, as every program hands frames only further down.
+        let fate = loop {
+            let number = match target {
+                Target::Leaf(leaf) => break Fate::Leaf(leaf),
+                Target::Program(number) => number,
+            };
+            let Some(program) = self.programs.get_mut(number) else {
+                break Fate::Drop(DropReason::Stale);
+            };
+            let (end, rule) = program.run(headers, &mut changes, cost, now);
+            by = Place {
+                class: program.class,
+                rule: rule.map(|at| at.saturating_add(1)),
+            };
+            match end {
+                Ok(next) => target = next,
+                Err(reason) => break Fate::Drop(reason),
+            }
+        };
+        Verdict {
+            fate,
+            mark: changes.mark,
+            set_dscp: changes.dscp,
+            set_vlan_priority: changes.vlan_priority,
+            by,
+        }
+    }
+
+    /// What every rule and, after the rules of each class, its default have done, in the order in which
+    /// they were configured.
+    pub fn counters(&self) -> impl Iterator<Item = RuleCounters> {
+        self.programs.iter().flat_map(|program| {
+            let class = program.class;
+            let rules = program
+                .hits
+                .iter()
+                .zip(1..)
+                .map(move |(hits, number)| RuleCounters {
+                    place: Place {
+                        class,
+                        rule: Some(number),
+                    },
+                    matches: hits.matches,
+                    policed: hits.policed,
+                });
+            rules.chain([RuleCounters {
+                place: Place { class, rule: None },
+                matches: program.defaults,
+                policed: 0,
+            }])
+        })
+    }
+}
