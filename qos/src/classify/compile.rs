@@ -142,9 +142,13 @@ impl Index {
         };
         for (place, column) in search.rows.iter_mut().zip(&self.columns) {
             let row = match &column.table {
-                Table::Narrow(field, table) => field.value(headers).map_or(0, |v| table.row(v)),
+                Table::Narrow(field, table) => {
+                    let value = field.value(headers);
+                    let row = table.row(value.unwrap_or(0), field.octets());
+                    if value.is_some() { row } else { 0 }
+                }
                 Table::Wide(field, table) => field.wide_value(headers).map_or(0, |v| table.row(v)),
-                Table::Mark(mask, table) => table.row(mark & mask),
+                Table::Mark(mask, table) => table.row(mark & mask, 4),
             };
             *place = self.row(column, row);
             search.live &= self.word(*place, 0);
@@ -163,7 +167,7 @@ impl Index {
             if at >= self.marks
                 && let Table::Mark(mask, table) = &column.table
             {
-                *place = self.row(column, table.row(mark & mask));
+                *place = self.row(column, table.row(mark & mask, 4));
             }
             search.live &= self.word(*place, 0);
         }

@@ -69,6 +69,21 @@ impl Field {
         matches!(self, Self::Source6 | Self::Destination6)
     }
 
+    /// How many octets of a value matter, for fields that are not wide.
+    #[inline]
+    pub(super) const fn octets(self) -> u32 {
+        match self {
+            Self::Dscp
+            | Self::VlanPriority
+            | Self::Protocol
+            | Self::TcpFlags
+            | Self::CipsoLevel
+            | Self::Fragment => 1,
+            Self::Vlan | Self::EtherType | Self::SourcePort | Self::DestinationPort => 2,
+            _ => 4,
+        }
+    }
+
     /// What a rule accepts; `None` if it does not ask.
     pub(super) fn spans(self, rule: &Match) -> Option<Spans> {
         match self {

@@ -1,6 +1,8 @@
 //! What the property tests share: a seeded random source and the exact arrival-curve meter.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod frames;
+pub(crate) mod naive;
 pub(crate) mod sim;
 pub(crate) mod water;
 
