@@ -107,7 +107,7 @@ impl Flow {
             protocol: if random.below(3) == 0 { 17 } else { 6 },
             ports: (random.port(), random.port()),
             dscp: random.octet() >> 2,
-            vlan: (number % 11 == 3 || number % 3 == 0).then(|| random.port() & 0x0fff),
+            vlan: (matches!(number % 11, 0 | 3 | 7)).then(|| random.port() & 0x0fff),
             len: 100 + random.port() % 1400,
         }
     }

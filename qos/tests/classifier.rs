@@ -1,6 +1,7 @@
 //! The compiled classifier against one that tries every rule, on frames built from a specification; and
 //! hostile bytes.
 #![allow(clippy::unwrap_used)] // in helpers, too, a panic is a failed test
+#![allow(clippy::cast_possible_truncation)] // of numbers drawn below a small bound
 
 mod common;
 

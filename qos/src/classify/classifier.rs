@@ -147,3 +147,52 @@ impl Classifier {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::class::ClassConfig;
+    use crate::classify::{Match, ProgramConfig, Rule};
+
+    const ROOT: ClassId = ClassId::new(1, 0);
+    const LEAF: ClassId = ClassId::new(1, 1);
+    const COST: Cost = Cost {
+        wire_bytes: 84,
+        segments: 1,
+    };
+
+    fn classifier(programs: Vec<ProgramConfig>) -> Classifier {
+        let tree = TreeConfig::new(vec![
+            ClassConfig::new(ROOT),
+            ClassConfig::new(LEAF).parent(ROOT),
+        ]);
+        Classifier::new(&tree, &ClassifierConfig::new(programs)).unwrap()
+    }
+
+    #[test]
+    fn an_entry_of_another_classifier_drops_frames_instead_of_misleading_them() {
+        let entry = classifier(vec![ProgramConfig::new(ROOT).otherwise(LEAF)]).entry(ROOT);
+        let mut other = classifier(Vec::new());
+        assert_eq!(other.classify(&Headers::default(), COST, Time::ZERO), None);
+        let verdict = other.classify_from(entry.unwrap(), &Headers::default(), COST, Time::ZERO);
+        assert_eq!(verdict.fate, Fate::Drop(DropReason::Stale));
+        assert_eq!(verdict.leaf(), None);
+    }
+
+    #[test]
+    fn every_rule_and_every_default_counts_its_frames() {
+        let long = Rule::new(Match::all().length("1000-2000".parse().unwrap())).class(LEAF);
+        let program = ProgramConfig::new(ROOT).rule(long).otherwise(LEAF);
+        let mut classifier = classifier(vec![program]);
+        for len in [999, 1000, 2000, 2001, 1500] {
+            let headers = Headers::parse(&[], len, 0);
+            let verdict = classifier.classify(&headers, COST, Time::ZERO).unwrap();
+            assert_eq!(verdict.leaf(), Some(LEAF));
+        }
+        let counts: Vec<_> = classifier
+            .counters()
+            .map(|c| (c.place.rule, c.matches))
+            .collect();
+        assert_eq!(counts, [(Some(1), 3), (None, 2)]);
+    }
+}

@@ -232,3 +232,49 @@ fn masks(class: ClassId, rules: &[Rule]) -> Result<Vec<u32>, ClassifierError> {
     }
     Ok(masks)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::{Match, Range};
+
+    const CLASS: ClassId = ClassId::new(1, 0);
+
+    #[test]
+    fn tables_beyond_the_limit_are_refused() {
+        // Two rows of two words and one page of 512 bytes.
+        let rules = [Rule::new(Match::all().fragment(true))];
+        let mut bytes = MAX_TABLE_BYTES - 544;
+        assert!(Index::new(CLASS, &rules, &mut bytes).is_ok());
+        assert_eq!(bytes, MAX_TABLE_BYTES);
+        let mut bytes = MAX_TABLE_BYTES - 543;
+        let said = Index::new(CLASS, &rules, &mut bytes)
+            .unwrap_err()
+            .to_string();
+        assert!(said.starts_with("class 1:0 takes the tables of all rules beyond 64 MiB"));
+    }
+
+    #[test]
+    fn the_worst_field_stays_below_its_bound() {
+        let far = |at: u32| (at * 0x0007_1234, u32::MAX - at * 0x0007_4321);
+        let rule = |at| {
+            let (first, last) = far(at);
+            Rule::new(Match::all().length(Range::new(first, last).unwrap()))
+        };
+        let rules: Vec<_> = (0..4096).map(rule).collect();
+        let mut bytes = 0;
+        Index::new(CLASS, &rules, &mut bytes).unwrap();
+        assert!((10 << 20..17_000_000).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn what_no_rule_asks_for_takes_no_table() {
+        let rules = vec![Rule::default(); 100];
+        let mut bytes = 0;
+        let index = Index::new(CLASS, &rules, &mut bytes).unwrap();
+        assert_eq!(bytes, 0);
+        let search = index.search(&Headers::default(), 0);
+        let all = std::iter::successors(index.next(&search, 0), |at| index.next(&search, at + 1));
+        assert!(all.eq(0..100));
+    }
+}

@@ -90,6 +90,12 @@ pub enum SpellingError {
         /// The flag.
         flag: &'static str,
     },
+    /// Not a domain with or without levels.
+    #[error("`{input}` is not a label: write a domain, or domain:levels, for example `5:0-3`")]
+    Cipso {
+        /// What was written.
+        input: String,
+    },
     /// Not a mark with or without a mask.
     #[error("`{input}` is not a mark: write a value, or value/mask, for example `0x10/0xff`")]
     Mark {

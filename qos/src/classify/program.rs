@@ -1,5 +1,7 @@
 //! The rules of one class at work.
 
+use std::fmt;
+
 use super::check::{Admission, Target};
 use super::compile::Index;
 use super::dscp::Dscp;
@@ -58,7 +60,7 @@ pub(super) struct Changes {
 pub(super) type Ending = (Result<Target, DropReason>, Option<usize>);
 
 /// The rules of one class.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Program {
     pub(super) class: ClassId,
     index: Index,
@@ -68,6 +70,17 @@ pub(super) struct Program {
     pub(super) hits: Vec<Hits>,
     default: Target,
     pub(super) defaults: u64,
+}
+
+/// Without the tables, which are megabytes of text.
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut program = f.debug_struct("Program");
+        program
+            .field("class", &self.class)
+            .field("rules", &self.rules.len());
+        program.finish_non_exhaustive()
+    }
 }
 
 impl Program {

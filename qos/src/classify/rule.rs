@@ -1,18 +1,47 @@
 //! The plain structs that describe rules, and their builder methods.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::dscp::Dscp;
+use super::error::SpellingError;
 use super::prefix::Prefix;
-use super::spelling::{EtherType, Mark, Protocol, Range, TcpFlags};
+use super::spelling::{EtherType, Mark, Protocol, Range, TcpFlags, decimal};
 use crate::class::ClassId;
 use crate::limiter::LimiterConfig;
 
-/// The sensitivity labels that a rule is for.
+/// The sensitivity labels that a rule is for. Read from a domain, or a domain and levels: `5`, `5:3` or
+/// `5:0-3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CipsoMatch {
     /// The domain of interpretation.
     pub doi: u32,
     /// The levels; absent: any, known or not.
     pub level: Option<Range<u8>>,
+}
+
+impl FromStr for CipsoMatch {
+    type Err = SpellingError;
+
+    fn from_str(text: &str) -> Result<Self, SpellingError> {
+        let (doi, level) = match text.split_once(':') {
+            Some((doi, level)) => (doi, Some(level.parse()?)),
+            None => (text, None),
+        };
+        let doi = decimal(doi.trim()).ok_or_else(|| SpellingError::Cipso {
+            input: text.to_owned(),
+        })?;
+        Ok(Self { doi, level })
+    }
+}
+
+impl fmt::Display for CipsoMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.level {
+            Some(level) => write!(f, "{}:{level}", self.doi),
+            None => write!(f, "{}", self.doi),
+        }
+    }
 }
 
 macro_rules! match_fields {
@@ -208,5 +237,44 @@ impl ClassifierConfig {
     #[must_use]
     pub const fn new(programs: Vec<ProgramConfig>) -> Self {
         Self { programs }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_a_domain_and_levels() {
+        let label = |text: &str| text.parse::<CipsoMatch>();
+        let level = Range::new(0, 3);
+        assert_eq!(label("5:0-3"), Ok(CipsoMatch { doi: 5, level }));
+        for text in ["5", "5:3", "4294967295:0-255"] {
+            assert_eq!(
+                label(text).map(|label| label.to_string()).as_deref(),
+                Ok(text)
+            );
+        }
+        for text in ["", ":3", "x", "-1", "4294967296"] {
+            assert!(
+                label(text).unwrap_err().to_string().contains("`5:0-3`"),
+                "{text}"
+            );
+        }
+        assert!(label("5:256").unwrap_err().to_string().contains("0 to 255"));
+        assert!(label("5:").is_err());
+    }
+
+    #[test]
+    fn only_rules_without_a_condition_that_end_take_every_frame() {
+        let class = ClassId::new(1, 1);
+        assert!(Rule::new(Match::all()).class(class).takes_all());
+        assert!(Rule::new(Match::all()).discard().takes_all());
+        assert!(!Rule::new(Match::all()).takes_all());
+        assert!(
+            !Rule::new(Match::all().fragment(false))
+                .discard()
+                .takes_all()
+        );
     }
 }

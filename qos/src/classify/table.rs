@@ -94,3 +94,51 @@ impl Wide {
         self.starts.len().saturating_mul(18)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spans of six rules, and every value at which something may change.
+    fn spans_and_edges(seed: &mut u64, most: u128) -> (Vec<(u128, u128)>, Vec<u128>) {
+        let mut random = || {
+            *seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            let wide = u128::from(*seed) << 64 | u128::from(seed.rotate_left(23));
+            // As often small differences as large ones.
+            wide.checked_shr(u32::try_from(*seed >> 40).unwrap() % 128)
+                .unwrap()
+                & most
+        };
+        let pairs: Vec<_> = (0..6).map(|_| (random(), random())).collect();
+        let spans: Vec<_> = pairs.iter().map(|&(a, b)| (a.min(b), a.max(b))).collect();
+        let near = |at: u128| [at.saturating_sub(1), at, at.saturating_add(1).min(most)];
+        let ends = spans.iter().flat_map(|&(first, last)| [first, last]);
+        let edges = ends.chain([0, most]).flat_map(near).collect();
+        (spans, edges)
+    }
+
+    #[test]
+    fn every_value_finds_the_rules_whose_spans_hold_it() {
+        let mut seed = 1;
+        for most in [u128::from(u32::MAX), u128::MAX] {
+            for _ in 0..300 {
+                let (spans, edges) = spans_and_edges(&mut seed, most);
+                let rules: Vec<_> = spans.iter().map(|&span| Some(vec![span])).collect();
+                let (steps, bits) = Steps::of(&rules).unwrap();
+                let (narrow, wide) = (Narrow::new(&steps).unwrap(), Wide::new(&steps));
+                for value in edges {
+                    let row = match u32::try_from(value) {
+                        Ok(value) if most < u128::MAX => narrow.row(value, 4),
+                        _ => wide.row(value),
+                    };
+                    let holds = |at: usize| spans[at].0 <= value && value <= spans[at].1;
+                    let want = (0..6)
+                        .filter(|&at| holds(at))
+                        .map(|at| 1 << at)
+                        .sum::<u64>();
+                    assert_eq!(bits[usize::from(row) * 2 + 1], want, "{spans:?} {value}");
+                }
+            }
+        }
+    }
+}

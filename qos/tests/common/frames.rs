@@ -1,4 +1,5 @@
 //! Frames built from what they are to say, so that a test knows it without reading any bytes.
+#![allow(clippy::cast_possible_truncation)] // of numbers drawn below a small bound
 
 use std::net::IpAddr;
 
