@@ -171,7 +171,7 @@ fn untouched(class: ClassId, mark: u32) -> Verdict {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn compiled_rules_decide_as_rules_tried_one_by_one(seed in any::<u64>()) {

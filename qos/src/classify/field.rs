@@ -5,10 +5,11 @@
 
 use std::net::IpAddr;
 
+use super::bits::TcpFlags;
 use super::headers::{Fragment, Headers};
 use super::prefix::Prefix;
 use super::rule::Match;
-use super::spelling::{Range, TcpFlags};
+use super::spelling::Range;
 
 /// First and last value that a rule accepts, or several such pairs.
 pub(super) type Spans = Vec<(u128, u128)>;

@@ -50,6 +50,7 @@
 //! bytes that were given are looked at. A rule leads only to later rules and lower classes, so every
 //! frame comes to an end.
 
+mod bits;
 mod check;
 mod classifier;
 mod compile;
@@ -67,6 +68,7 @@ mod spelling;
 mod table;
 mod verdict;
 
+pub use bits::{Mark, TcpFlags};
 pub use classifier::{Classifier, Entry, RuleCounters};
 pub use compile::{MAX_MARK_MASKS, MAX_RULES, MAX_TABLE_BYTES};
 pub use dscp::Dscp;
@@ -74,5 +76,5 @@ pub use error::{ClassifierError, Position, SpellingError};
 pub use headers::{Cipso, Fragment, Headers, VlanTag};
 pub use prefix::Prefix;
 pub use rule::{Action, CipsoMatch, ClassifierConfig, Match, ProgramConfig, Rule, Then};
-pub use spelling::{Bound, EtherType, Mark, Protocol, Range, TcpFlags};
+pub use spelling::{Bound, EtherType, Protocol, Range};
 pub use verdict::{DropReason, Fate, Place, Verdict};

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use super::bits::Mark;
 use super::check::{Admission, Target};
 use super::compile::Index;
 use super::dscp::Dscp;
 use super::error::ClassifierError;
 use super::headers::Headers;
 use super::rule::{Action, ProgramConfig, Rule, Then};
-use super::spelling::Mark;
 use super::verdict::DropReason;
 use crate::class::ClassId;
 use crate::limiter::{Demand, Limiter};

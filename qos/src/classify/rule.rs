@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::bits::{Mark, TcpFlags};
 use super::dscp::Dscp;
 use super::error::SpellingError;
 use super::prefix::Prefix;
-use super::spelling::{EtherType, Mark, Protocol, Range, TcpFlags, decimal};
+use super::spelling::{EtherType, Protocol, Range, decimal};
 use crate::class::ClassId;
 use crate::limiter::LimiterConfig;
 
