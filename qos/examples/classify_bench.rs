@@ -21,7 +21,7 @@ use qos::{ClassConfig, ClassId, Cost, Time, TreeConfig};
 const FRAMES: u32 = 4096;
 /// How often all of them are classified in one run.
 const ROUNDS: u32 = 100;
-const RUNS: u32 = 7;
+const RUNS: u32 = 25;
 const COST: Cost = Cost {
     wire_bytes: 84,
     segments: 1,
