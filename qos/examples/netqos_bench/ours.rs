@@ -1,0 +1,116 @@
+//! The engine behind the models' interface. Whatever its callers do per frame is here, and only here.
+
+use std::time::Instant;
+
+use qos::{
+    Burst, Engine, FlowsConfig, Frame, FrameShape, LeafKey, LeafQueue, Offer, Time, TreeConfig,
+};
+
+use crate::Result;
+use crate::models::Scheduler;
+use crate::tree::Tree;
+
+/// A minimum frame.
+const SHAPE: FrameShape = FrameShape::single(60);
+
+#[derive(Debug)]
+pub(crate) struct Ours {
+    engine: Engine,
+    leaves: Vec<LeafKey>,
+    /// Whether leaves may drop, and are asked about it.
+    flows: bool,
+    dropped: bool,
+}
+
+impl Ours {
+    /// Leaves that are first in, first out.
+    pub(crate) fn new(tree: &Tree) -> Result<Self> {
+        Self::start(tree, &tree.config(LeafQueue::Fifo { frames: 64 })?)
+    }
+
+    /// Leaves with queues of flows.
+    pub(crate) fn with_flows(tree: &Tree) -> Result<Self> {
+        let config = tree.config(LeafQueue::Flows(FlowsConfig::default()))?;
+        Ok(Self {
+            flows: true,
+            ..Self::start(tree, &config)?
+        })
+    }
+
+    fn start(tree: &Tree, config: &TreeConfig) -> Result<Self> {
+        let engine = Engine::new(config)?;
+        let key = |(id, _)| engine.leaf(id).ok_or("the leaf is missing");
+        let leaves = tree
+            .leaves()
+            .map(key)
+            .collect::<std::result::Result<_, _>>();
+        Ok(Self {
+            leaves: leaves?,
+            engine,
+            flows: false,
+            dropped: false,
+        })
+    }
+
+    /// Whether frames were lost.
+    pub(crate) fn has_dropped(&self) -> bool {
+        self.dropped
+    }
+}
+
+impl Scheduler for Ours {
+    type Leaf = LeafKey;
+    type Packet = Frame;
+
+    fn leaves(&self) -> Vec<LeafKey> {
+        self.leaves.clone()
+    }
+
+    /// Of one of four flows.
+    fn packet(number: u64) -> Frame {
+        let flow = (number % 4) as u32;
+        Frame {
+            flow: flow.wrapping_mul(0x9e37_79b9),
+            ..Frame::new(number, SHAPE)
+        }
+    }
+
+    fn enqueue(&mut self, leaf: LeafKey, frame: Frame, now: Time) -> bool {
+        self.engine.offer(leaf, frame, now) == Offer::Queued
+    }
+
+    fn dequeue(&mut self, now: Time, budget: usize, out: &mut Vec<(LeafKey, Frame)>) {
+        for _ in 0..budget {
+            let Some(grant) = self.engine.peek(now) else {
+                break;
+            };
+            let Some(frame) = grant.frame else { break };
+            self.engine.commit(frame.shape);
+            out.push((grant.leaf, frame));
+        }
+        if self.flows {
+            while self.engine.dropped().is_some() {
+                self.dropped = true;
+            }
+        }
+    }
+}
+
+/// Nanoseconds per class of another tree, in which `changes` classes at least are not as they were.
+pub(crate) fn apply(tree: &Tree, changes: u32) -> Result<f64> {
+    let mut ours = Ours::new(tree)?;
+    let mut config = tree.config(LeafQueue::Fifo { frames: 64 })?;
+    let now = Time::from_nanos(1_000_000_000);
+    for (leaf, number) in ours.leaves.clone().into_iter().zip(0..) {
+        ours.enqueue(leaf, Ours::packet(number), now);
+    }
+    let mut changed = 0;
+    let start = Instant::now();
+    while changed < changes {
+        for class in &mut config.classes {
+            class.cburst = Burst::Duration(100_000_001 + u64::from(changed));
+        }
+        changed += ours.engine.apply(&config, now)?.retuned;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(changed))
+}
