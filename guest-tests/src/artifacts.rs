@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Result};
 /// Provides kernels, emulators and packages.
 const FETCH: &str = "ci/test (it fetches them)";
 /// Provides the binaries of the workspace.
-const BUILD: &str = "ci/test (it builds them)";
+const BUILD: &str = "ci/test or ci/bench (they build them)";
 
 /// A guest's kernel: Debian's cloud flavour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,6 +136,22 @@ pub(crate) fn agent() -> Result<PathBuf> {
 /// [`Error::Missing`] if it has not been built.
 pub fn daemon_program() -> Result<PathBuf> {
     built("NETQOS_BIN", "netqos-vhost")
+}
+
+/// The program that measures the engine and its models.
+///
+/// # Errors
+/// [`Error::Missing`] if it has not been built.
+pub(crate) fn scheduler_bench_program() -> Result<PathBuf> {
+    built("NETQOS_SCHEDULER_BENCH", "netqos_bench")
+}
+
+/// The program that measures DPDK's `rte_sched`.
+///
+/// # Errors
+/// [`Error::Missing`] if it has not been built.
+pub(crate) fn rte_sched_program() -> Result<PathBuf> {
+    built("NETQOS_RTE_SCHED", "rte_sched")
 }
 
 /// A program of the workspace: named by an environment variable, or built beside the running test.

@@ -73,6 +73,9 @@ pub enum Error {
     /// The test asked for something that cannot be built; the test is at fault.
     #[error("{0}")]
     Setup(&'static str),
+    /// A figure is worse than the one that is on record; the code measured is at fault.
+    #[error("worse than on record: {0}")]
+    Worse(String),
 }
 
 /// Tests return these from `main`-like functions, which print `Debug`: print what a person can read.

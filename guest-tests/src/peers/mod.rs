@@ -1,19 +1,24 @@
 //! What the daemon is measured beside, and with: DPDK's generator as the guest, Open vSwitch and testpmd
-//! as other back-ends, and the kernel's own tap without any.
+//! as other back-ends, and the kernel's own tap without any; for the scheduler alone, DPDK's `rte_sched` and
+//! textbook models.
 //!
-//! All of them run in a namespace of ours, keep their files in a scratch folder, use huge pages that are
+//! The back-ends run in a namespace of ours, keep their files in a scratch folder, use huge pages that are
 //! given back, and end when they are dropped. The back-end has one processor, the generator another.
 
 mod cores;
 mod floor;
 mod hugepages;
 mod meter;
+mod on_record;
 mod ovs;
+mod schedulers;
 mod testpmd;
 
 pub use cores::Cores;
 pub use floor::{Floor, WriteKind};
 pub use hugepages::HugePages;
 pub use meter::frame_rate;
+pub use on_record::OnRecord;
 pub use ovs::Ovs;
+pub use schedulers::{RteSched, SchedulerBench, SchedulerRun};
 pub use testpmd::Testpmd;

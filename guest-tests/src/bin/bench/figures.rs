@@ -47,6 +47,17 @@ pub(crate) fn megabits(prefix: &str, series: &Series) {
     println!("{prefix}.{} {:.1} Mbit/s", series.name, series.median());
 }
 
+/// Prints nanoseconds per frame; without a prefix, the contender has its whole name.
+pub(crate) fn nanos(prefix: &str, series: &Series) {
+    let dot = if prefix.is_empty() { "" } else { "." };
+    println!("{prefix}{dot}{} {:.1} ns", series.name, series.median());
+}
+
+/// Prints how many there were.
+pub(crate) fn count(name: &str, value: f64) {
+    println!("{name} {value:.1} count");
+}
+
 /// Prints how many times as much.
 pub(crate) fn ratio(name: &str, value: f64) {
     println!("{name} {value:.3} x");

@@ -8,6 +8,8 @@ mod figures;
 mod guest;
 mod path;
 mod peers;
+mod qos;
+mod qos_peers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,29 +30,43 @@ struct Args {
     /// Say what can be measured
     #[arg(long)]
     list: bool,
+
+    /// Make the instruction counts of `qos` those that later ones are compared with
+    #[arg(long)]
+    record: bool,
 }
 
 struct Benchmark {
     name: &'static str,
     what: &'static str,
-    run: fn(&Stop) -> Result<()>,
+    run: fn(&Stop, &Args) -> Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 3] = [
+const BENCHMARKS: [Benchmark; 5] = [
     Benchmark {
         name: "path",
         what: "guest to tap, 64 and 1500 byte frames: unlimited, limited, and Open vSwitch with DPDK",
-        run: path::run,
+        run: |stop, _| path::run(stop),
     },
     Benchmark {
         name: "peers",
         what: "the same beside testpmd and the kernel's own floor",
-        run: peers::run,
+        run: |stop, _| peers::run(stop),
     },
     Benchmark {
         name: "guest",
         what: "TCP from and to a QEMU guest, beside QEMU's own virtio-net",
-        run: guest::run,
+        run: |stop, _| guest::run(stop),
+    },
+    Benchmark {
+        name: "qos",
+        what: "the scheduler alone: nanoseconds and instructions per frame",
+        run: |stop, args| qos::run(stop, args.record),
+    },
+    Benchmark {
+        name: "qos-peers",
+        what: "the same beside DPDK's rte_sched and textbook models",
+        run: |stop, _| qos_peers::run(stop),
     },
 ];
 
@@ -81,7 +97,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     if args.list {
         for benchmark in &BENCHMARKS {
-            eprintln!("{:8}{}", benchmark.name, benchmark.what);
+            eprintln!("{:10}{}", benchmark.name, benchmark.what);
         }
         return ExitCode::SUCCESS;
     }
@@ -95,7 +111,7 @@ fn main() -> ExitCode {
     };
     for benchmark in BENCHMARKS.iter().filter(|benchmark| wanted(benchmark.name)) {
         eprintln!("==> {}: {}", benchmark.name, benchmark.what);
-        if let Err(error) = (benchmark.run)(&stop) {
+        if let Err(error) = (benchmark.run)(&stop, &args) {
             eprintln!("error: {}: {error}", benchmark.name);
             return ExitCode::FAILURE;
         }
