@@ -4,6 +4,7 @@
 //! `SCHEDULER.LEAVES.PATTERN VALUE ns`. The tree has three levels; where the scheduler has them, every
 //! class has a guarantee and a ceiling, and frames come at nine tenths of the link.
 
+mod clock;
 mod models;
 mod ours;
 mod tree;
@@ -101,7 +102,6 @@ fn measure(contender: Contender, pattern: Pattern, tree: &Tree, frames: u32) -> 
         (Contender::Netqos, _) => {
             let mut work = Work::new(Ours::new(tree)?);
             let nanos = work.run(pattern, frames)?;
-            // A word for the reader, and a check that the pattern is what it is called.
             if pattern == Pattern::Deep && work.visit()? < 8.0 {
                 return Err("deep is not deep: a visit serves fewer than 8 frames".into());
             }

@@ -1,12 +1,11 @@
 //! The engine behind the models' interface. Whatever its callers do per frame is here, and only here.
 
-use std::time::Instant;
-
 use qos::{
     Burst, Engine, FlowsConfig, Frame, FrameShape, LeafKey, LeafQueue, Offer, Time, TreeConfig,
 };
 
 use crate::Result;
+use crate::clock::Watch;
 use crate::models::Scheduler;
 use crate::tree::Tree;
 
@@ -105,12 +104,12 @@ pub(crate) fn apply(tree: &Tree, changes: u32) -> Result<f64> {
         ours.enqueue(leaf, Ours::packet(number), now);
     }
     let mut changed = 0;
-    let start = Instant::now();
+    let start = Watch::start()?;
     while changed < changes {
         for class in &mut config.classes {
             class.cburst = Burst::Duration(100_000_001 + u64::from(changed));
         }
         changed += ours.engine.apply(&config, now)?.retuned;
     }
-    Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(changed))
+    start.nanos_each(changed)
 }

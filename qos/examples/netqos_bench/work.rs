@@ -1,9 +1,8 @@
 //! The two ways in which frames come: to queues that are never empty, and one at a time.
 
-use std::time::Instant;
-
 use qos::{Span, Time};
 
+use crate::clock::Watch;
 use crate::models::Scheduler;
 use crate::tree::LINK;
 use crate::{Pattern, Result};
@@ -57,11 +56,11 @@ impl<S: Scheduler> Work<S> {
             }
         }
         let mut sent = 0;
-        let start = Instant::now();
+        let start = Watch::start()?;
         while sent < frames {
             sent += self.turn_over()?;
         }
-        Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(sent))
+        start.nanos_each(sent)
     }
 
     /// Every leaf gets one frame; then all frames are taken out. Frames keep their leaves' order.
@@ -70,7 +69,7 @@ impl<S: Scheduler> Work<S> {
         shuffle(&mut leaves)?;
         let all = u32::try_from(leaves.len())?;
         let mut sent = 0;
-        let start = Instant::now();
+        let start = Watch::start()?;
         while sent < frames {
             for (&leaf, number) in leaves.iter().zip(0..) {
                 self.put(leaf, S::packet(number))?;
@@ -81,7 +80,7 @@ impl<S: Scheduler> Work<S> {
             }
             sent += all;
         }
-        Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(sent))
+        start.nanos_each(sent)
     }
 
     /// How many frames of one leaf come out in a row, on average; after [`deep`](Self::deep).

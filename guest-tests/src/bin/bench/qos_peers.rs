@@ -6,8 +6,7 @@ use guest_tests::peers::{Cores, RteSched, SchedulerBench, SchedulerRun};
 
 use crate::Stop;
 use crate::figures::{self, Series};
-use crate::path::ROUNDS;
-use crate::qos::SIZES;
+use crate::qos::{ROUNDS, SIZES};
 
 /// Guests: powers of two, as DPDK wants them.
 const GUESTS: [u32; 3] = [64, 1024, 4096];
@@ -41,12 +40,14 @@ const SCHEDULERS: [Contender; 8] = [
     Contender::Ours("rbtree_htb", "sparse"),
 ];
 
-/// Before the others: whom we are compared with, next to us.
-const DPDK: [Contender; 3] = [
+/// Whom we are compared with: next to us, for what disturbs one is then likely to disturb the other.
+const DPDK: [Contender; 2] = [
     Contender::Dpdk("rte_sched", RteSched::STRICT),
     Contender::Dpdk("rte_sched_best_effort", RteSched::BEST_EFFORT),
-    Contender::Ours("netqos", "flows"),
 ];
+
+/// What flow queues with CoDel cost us.
+const FLOWS: Contender = Contender::Ours("netqos", "flows");
 
 pub(crate) fn run(stop: &Stop) -> Result<()> {
     let cores = Cores::first_two()?;
@@ -61,11 +62,11 @@ pub(crate) fn run(stop: &Stop) -> Result<()> {
         Contender::Dpdk(_, class) => dpdk.nanos(leaves, class),
     };
     for guests in GUESTS {
-        let contenders = [&DPDK[..], &SCHEDULERS].concat();
+        let contenders = [&DPDK[..], &SCHEDULERS, &[FLOWS]].concat();
         let series = race(stop, &contenders, guests, |contender| {
             measure(contender, guests, true)
         })?;
-        if let [strict, best_effort, _, ours, ..] = &series[..] {
+        if let [strict, best_effort, ours, ..] = &series[..] {
             let name = format!("{}.ratio", ours.name());
             figures::ratio(&name, ours.ratio_to(strict));
             figures::ratio(&format!("{name}_best_effort"), ours.ratio_to(best_effort));
