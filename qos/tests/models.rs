@@ -48,7 +48,7 @@ impl<S: Scheduler<Leaf = u32, Packet = Packet>> Sources<S> {
         let mut out = Vec::new();
         self.scheduler.dequeue(now, 1, &mut out);
         assert_eq!(out.len(), 1, "something waits, so something goes");
-        let (leaf, packet) = out[0];
+        let (leaf, packet) = S::taken(&out[0]);
         let at = self.leaves.iter().position(|&own| own == leaf).unwrap();
         assert_eq!(packet.number, self.next[at], "first in, first out");
         self.next[at] += 1;

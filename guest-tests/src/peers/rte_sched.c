@@ -25,10 +25,10 @@
 #define OVERHEAD 24
 #define BURST 32
 /* Packets waiting in a pipe: as many as wait in a leaf of ours. */
-#define BACKLOG 24
+#define BACKLOG 40
 #define QUEUE 64
-/* Bytes of one visit. */
-#define VISIT 1538
+/* Bytes of one visit: 32 packets, as of ours. */
+#define VISIT 2688
 /* 4 Gbit/s, in bytes per second. */
 #define PORT_RATE UINT64_C(500000000)
 #define MS_PER_S 1000

@@ -1,7 +1,8 @@
 //! The engine behind the models' interface. Whatever its callers do per frame is here, and only here.
 
 use qos::{
-    Burst, Engine, FlowsConfig, Frame, FrameShape, LeafKey, LeafQueue, Offer, Time, TreeConfig,
+    Burst, Departure, Engine, FlowsConfig, Frame, FrameShape, LeafKey, LeafQueue, Offer, Time,
+    TreeConfig,
 };
 
 use crate::Result;
@@ -60,6 +61,7 @@ impl Ours {
 impl Scheduler for Ours {
     type Leaf = LeafKey;
     type Packet = Frame;
+    type Taken = Departure;
 
     fn leaves(&self) -> Vec<LeafKey> {
         self.leaves.clone()
@@ -78,20 +80,25 @@ impl Scheduler for Ours {
         self.engine.offer(leaf, frame, now) == Offer::Queued
     }
 
-    fn dequeue(&mut self, now: Time, budget: usize, out: &mut Vec<(LeafKey, Frame)>) {
-        for _ in 0..budget {
-            let Some(grant) = self.engine.peek(now) else {
-                break;
-            };
-            let Some(frame) = grant.frame else { break };
-            self.engine.commit(frame.shape);
-            out.push((grant.leaf, frame));
-        }
+    fn enqueue_burst(&mut self, burst: &[(LeafKey, Frame)], now: Time) -> bool {
+        let mut all = true;
+        let each = |_, offer| all &= offer == Offer::Queued;
+        self.engine.offer_burst(burst, now, each);
+        all
+    }
+
+    fn dequeue(&mut self, now: Time, budget: usize, out: &mut Vec<Departure>) {
+        self.engine
+            .poll(now, u32::try_from(budget).unwrap_or(u32::MAX), out);
         if self.flows {
             while self.engine.dropped().is_some() {
                 self.dropped = true;
             }
         }
+    }
+
+    fn taken(taken: &Departure) -> (LeafKey, Frame) {
+        (taken.leaf, Self::packet(taken.token))
     }
 }
 

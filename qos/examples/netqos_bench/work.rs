@@ -14,14 +14,14 @@ const BURST: u32 = 256;
 /// Nanoseconds that a burst of minimum frames takes of nine tenths of the link.
 const BURST_NANOS: u64 = BURST as u64 * 84 * 8 * 10 / 9 * 1_000_000_000 / LINK;
 /// Frames that wait in every leaf of the deep pattern: more than a visit serves.
-const BACKLOG: u64 = 24;
+const BACKLOG: u64 = 40;
 
 pub(crate) struct Work<S: Scheduler> {
     scheduler: S,
     now: Time,
     /// Frames taken out since time last went on.
     since: u32,
-    taken: Vec<(S::Leaf, S::Packet)>,
+    taken: Vec<S::Taken>,
 }
 
 impl<S: Scheduler> Work<S> {
@@ -68,11 +68,14 @@ impl<S: Scheduler> Work<S> {
         let mut leaves = self.scheduler.leaves();
         shuffle(&mut leaves)?;
         let all = u32::try_from(leaves.len())?;
+        let frame = |(&leaf, number)| (leaf, S::packet(number));
+        let frames_in: Vec<_> = leaves.iter().zip(0..).map(frame).collect();
         let mut sent = 0;
         let start = Watch::start()?;
         while sent < frames {
-            for (&leaf, number) in leaves.iter().zip(0..) {
-                self.put(leaf, S::packet(number))?;
+            for burst in frames_in.chunks(BUDGET) {
+                let queued = self.scheduler.enqueue_burst(burst, self.now);
+                queued.then_some(()).ok_or("a queue was full")?;
             }
             let mut left = all;
             while left > 0 {
@@ -88,7 +91,8 @@ impl<S: Scheduler> Work<S> {
         let (mut sent, mut visits, mut last) = (0, 0, None);
         while sent < 100_000 {
             sent += self.turn_over()?;
-            for &(leaf, _) in &self.taken {
+            for taken in &self.taken {
+                let (leaf, _) = S::taken(taken);
                 visits += u32::from(last.replace(leaf) != Some(leaf));
             }
         }
@@ -99,7 +103,7 @@ impl<S: Scheduler> Work<S> {
     fn turn_over(&mut self) -> Result<u32> {
         let sent = self.take()?;
         for at in 0..self.taken.len() {
-            let (leaf, packet) = self.taken[at];
+            let (leaf, packet) = S::taken(&self.taken[at]);
             self.put(leaf, packet)?;
         }
         Ok(sent)

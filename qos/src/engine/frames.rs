@@ -13,7 +13,8 @@ use crate::wire::{FrameShape, Framing};
 /// Frames of a pool at most: two bits of a link say what an entry has.
 pub(crate) const MOST_FRAMES: u32 = 1 << 30;
 
-/// A frame as the engine knows it: a handle and a shape, never bytes.
+/// A frame as the engine knows it: a handle and a shape, never bytes. What is of use to flow queues only
+/// is kept by them only, and forgotten by others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The caller's handle; the engine only hands it back.
@@ -50,7 +51,7 @@ impl Next {
     const NUMBER: u32 = MOST_FRAMES - 1;
     /// It is a super-frame.
     const SEGMENTED: u32 = 1 << 30;
-    /// It has a flow, or a time of arrival.
+    /// It has a flow and a time of arrival.
     const TRACED: u32 = 1 << 31;
 
     const fn number(self) -> u32 {
@@ -138,7 +139,7 @@ impl Frames {
         if headers | gso_size != 0 {
             next.0 |= Next::SEGMENTED;
         }
-        if since.is_some() || frame.flow != 0 || frame.ecn {
+        if since.is_some() {
             next.0 |= Next::TRACED;
         }
         let entry = Entry {
@@ -164,9 +165,9 @@ impl Frames {
         if next.has(Next::SEGMENTED) {
             self.segments[number as usize] = Segments { headers, gso_size };
         }
-        if next.has(Next::TRACED) {
+        if let Some(since) = since {
             self.traces[number as usize] = Trace {
-                since: since.unwrap_or(0),
+                since,
                 flow: frame.flow,
                 ecn: frame.ecn,
             };
@@ -184,10 +185,16 @@ impl Frames {
         shape
     }
 
-    /// Fetches the first frame of a queue.
+    /// Fetches the first frames of a queue, which are often neighbours.
     #[inline]
     pub(super) fn prefetch(&self, fifo: &Fifo) {
-        prefetch_index(&self.entries, fifo.head as usize);
+        let head = fifo.head as usize;
+        prefetch_index(&self.entries, head);
+        if fifo.frames > 4 {
+            for ahead in [4, 8, 12] {
+                prefetch_index(&self.entries, head.saturating_add(ahead));
+            }
+        }
     }
 
     fn read(&self, number: u32) -> (Frame, u64) {
@@ -243,7 +250,7 @@ impl Fifo {
         }
     }
 
-    /// Takes a frame in, if there is room, with its time of arrival if that will be asked for.
+    /// Takes a frame in, if there is room; with its flow and time of arrival if those will be asked for.
     #[inline]
     pub(super) fn push(&mut self, pool: &mut Frames, frame: &Frame, since: Option<u64>) -> bool {
         if self.frames >= self.limit {

@@ -431,21 +431,44 @@ impl Engine {
         }
     }
 
-    /// Fetches what visits soon to come will read, while this one of `leaf` is at work: the class of
-    /// whoever follows the leaf among its siblings; and for the leaf that will probably be next, of
-    /// whoever follows its parent, what that class refers to, since it was itself fetched when the
-    /// leaf before it was served. In trees that do not fit the caches that is most of the time.
+    /// Fetches what visits soon to come will read, while this one of `leaf` is at work: along those who
+    /// follow its parent, or else itself, the further off the less, since one thing has to be there to
+    /// say where the next one is. In trees that do not fit the caches that is most of the time.
     #[inline]
     fn prefetch_next(&self, leaf: u32) {
         let class = self.class(leaf);
-        Class::prefetch(&self.classes, class.seat.follower());
-        let next = self.classes.get(class.parent as usize);
-        let next = next.and_then(|parent| self.classes.get(parent.seat.follower() as usize));
-        let next = next.and_then(|next| self.inners.get(next.body as usize)?.guess());
-        if let Some(next) = next.and_then(|next| self.classes.get(next as usize)) {
-            prefetch_index(&self.stats, next.stats as usize);
-            self.frames.prefetch(&next.fifo);
+        let follower = |index: u32| {
+            let class = self.classes.get(index as usize);
+            class.map_or(NONE, |class| class.seat.follower())
+        };
+        let next = follower(leaf);
+        Class::prefetch(&self.classes, next);
+        let [one, two] = match follower(class.parent) {
+            NONE if next == NONE => return,
+            NONE => [next, follower(next)],
+            parent => {
+                let second = follower(parent);
+                let third = follower(second);
+                Class::prefetch(&self.classes, follower(third));
+                if let Some(third) = self.classes.get(third as usize) {
+                    Fair::prefetch(&self.inners, third.body);
+                }
+                [self.guess(parent), self.guess(second)]
+            }
+        };
+        Class::prefetch(&self.classes, two);
+        if let Some(one) = self.classes.get(one as usize) {
+            prefetch_index(&self.stats, one.stats as usize);
+            self.frames.prefetch(&one.fifo);
         }
+    }
+
+    /// The child of a class that will probably be next there.
+    #[inline]
+    fn guess(&self, index: u32) -> u32 {
+        let class = self.classes.get(index as usize);
+        let inner = class.and_then(|class| self.inners.get(class.body as usize));
+        inner.and_then(Fair::guess).unwrap_or(NONE)
     }
 
     /// A visit of as much as every limit on the way lets go with certainty, at least one frame.

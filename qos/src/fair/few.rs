@@ -17,36 +17,41 @@ impl Tag {
     }
 }
 
-/// The children and their tags, of the green tier and of their priority's.
-#[derive(Debug)]
-pub(super) struct Few {
-    tags: Box<[[Tag; 2]]>,
-    children: Box<[u32]>,
+/// A child's number, and its tags of the green tier and of its priority's.
+#[derive(Clone, Copy, Debug)]
+struct Child {
+    tags: [Tag; 2],
+    number: u32,
 }
+
+/// The children.
+#[derive(Debug)]
+pub(super) struct Few(Box<[Child]>);
 
 impl Few {
     pub(super) fn new(children: &[u32]) -> Self {
-        Self {
-            tags: vec![Default::default(); children.len()].into(),
-            children: children.into(),
-        }
+        let child = |&number| Child {
+            tags: Default::default(),
+            number,
+        };
+        Self(children.iter().map(child).collect())
     }
 
     #[inline]
     pub(super) fn tag_mut(&mut self, position: u32, kind: usize) -> &mut Tag {
-        &mut self.tags[position as usize][kind]
+        &mut self.0[position as usize].tags[kind]
     }
 
     /// Some child that waits.
+    #[inline]
     pub(super) fn any(&self, waiting: u64) -> Option<u32> {
-        self.children
-            .get(waiting.trailing_zeros() as usize)
-            .copied()
+        let child = self.0.get(waiting.trailing_zeros() as usize)?;
+        Some(child.number)
     }
 
     /// The eligible child that finishes first; if none is eligible, time jumps.
     pub(super) fn pick(&self, waiting: u64, kind: usize, clock: &mut Clock) -> Option<u32> {
-        let start = |position: u32| self.tags[position as usize][kind].start.at;
+        let start = |position: u32| self.0[position as usize].tags[kind].start.at;
         let position = if waiting.is_power_of_two() {
             let position = waiting.trailing_zeros();
             clock.reach(start(position));
@@ -59,7 +64,7 @@ impl Few {
                 self.best(waiting, kind, clock.now)
             })?
         };
-        Some(self.children[position as usize])
+        Some(self.0[position as usize].number)
     }
 
     /// The first to finish of those that may start; the first of equals.
@@ -69,7 +74,7 @@ impl Few {
         while waiting != 0 {
             let position = waiting.trailing_zeros();
             waiting &= waiting - 1;
-            let tag = &self.tags[position as usize][kind];
+            let tag = &self.0[position as usize].tags[kind];
             let finish = ahead(now, tag.finish);
             if ahead(now, tag.start.at) <= 0 && finish < least {
                 (best, least) = (Some(position), finish);

@@ -20,6 +20,10 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+use std::slice;
+
+use prefetch_index::prefetch_index;
+
 use clock::{Clock, Mark};
 use few::Few;
 use many::Groups;
@@ -115,8 +119,9 @@ struct Row {
     groups: Groups,
 }
 
-/// The children of one inner class that wait, by tier.
+/// The children of one inner class that wait, by tier. What most visits need comes first.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Fair {
     /// Tiers in which somebody waits, one bit each.
     ready: u8,
@@ -234,6 +239,17 @@ impl Fair {
         match &self.few {
             Some(few) => few.pick(row.active, usize::from(tier != 0), &mut row.clock),
             None => row.groups.pick(row.active, &mut row.clock),
+        }
+    }
+
+    /// Fetches one of these queues, as far as most visits need it.
+    #[inline]
+    pub(crate) fn prefetch(queues: &[Self], number: u32) {
+        if let Some(fair) = queues.get(number as usize) {
+            let [green, excess, ..] = &fair.rows;
+            prefetch_index(slice::from_ref(&fair.ready), 0);
+            prefetch_index(slice::from_ref(&green.groups), 0);
+            prefetch_index(slice::from_ref(&excess.groups), 0);
         }
     }
 

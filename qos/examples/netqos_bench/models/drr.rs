@@ -40,6 +40,7 @@ impl Drr {
 impl Scheduler for Drr {
     type Leaf = u32;
     type Packet = Packet;
+    type Taken = (u32, Packet);
 
     fn leaves(&self) -> Vec<u32> {
         numbers(self.leaves.len())
@@ -60,6 +61,10 @@ impl Scheduler for Drr {
             }
         }
         true
+    }
+
+    fn taken(&taken: &(u32, Packet)) -> (u32, Packet) {
+        taken
     }
 
     fn dequeue(&mut self, _: Time, budget: usize, out: &mut Vec<(u32, Packet)>) {

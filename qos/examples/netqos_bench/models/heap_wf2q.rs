@@ -98,6 +98,7 @@ impl HeapWf2q {
 impl Scheduler for HeapWf2q {
     type Leaf = u32;
     type Packet = Packet;
+    type Taken = (u32, Packet);
 
     fn leaves(&self) -> Vec<u32> {
         numbers(self.leaves.len())
@@ -119,6 +120,10 @@ impl Scheduler for HeapWf2q {
             }
         }
         true
+    }
+
+    fn taken(&taken: &(u32, Packet)) -> (u32, Packet) {
+        taken
     }
 
     fn dequeue(&mut self, _: Time, budget: usize, out: &mut Vec<(u32, Packet)>) {

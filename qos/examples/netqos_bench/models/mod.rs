@@ -24,6 +24,8 @@ pub(crate) trait Scheduler {
     type Leaf: Copy + PartialEq;
     /// What waits.
     type Packet: Copy;
+    /// What comes out.
+    type Taken: Copy;
 
     /// The leaves, in the order in which they were configured.
     fn leaves(&self) -> Vec<Self::Leaf>;
@@ -34,8 +36,18 @@ pub(crate) trait Scheduler {
     /// Takes a frame in, if there is room.
     fn enqueue(&mut self, leaf: Self::Leaf, packet: Self::Packet, now: Time) -> bool;
 
-    /// Appends up to `budget` frames that may go at `now`, with their leaves.
-    fn dequeue(&mut self, now: Time, budget: usize, out: &mut Vec<(Self::Leaf, Self::Packet)>);
+    /// Takes a burst of frames in, if there is room for all.
+    fn enqueue_burst(&mut self, burst: &[(Self::Leaf, Self::Packet)], now: Time) -> bool {
+        burst
+            .iter()
+            .all(|&(leaf, packet)| self.enqueue(leaf, packet, now))
+    }
+
+    /// Appends up to `budget` frames that may go at `now`.
+    fn dequeue(&mut self, now: Time, budget: usize, out: &mut Vec<Self::Taken>);
+
+    /// The leaf and the frame that came out.
+    fn taken(taken: &Self::Taken) -> (Self::Leaf, Self::Packet);
 }
 
 /// A frame as the models know it.

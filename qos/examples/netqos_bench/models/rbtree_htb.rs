@@ -341,6 +341,7 @@ impl RbtreeHtb {
 impl Scheduler for RbtreeHtb {
     type Leaf = u32;
     type Packet = Packet;
+    type Taken = (u32, Packet);
 
     fn leaves(&self) -> Vec<u32> {
         self.leaves.clone()
@@ -358,6 +359,10 @@ impl Scheduler for RbtreeHtb {
             Some(true) => self.activate(leaf),
         }
         true
+    }
+
+    fn taken(&taken: &(u32, Packet)) -> (u32, Packet) {
+        taken
     }
 
     fn dequeue(&mut self, now: Time, budget: usize, out: &mut Vec<(u32, Packet)>) {
