@@ -123,7 +123,7 @@ pub mod wire;
 
 pub use class::{ClassConfig, ClassId, FlowsConfig, LeafQueue, Overcommit, TreeConfig, TreeError};
 pub use counters::FlowCounters;
-pub use engine::{Engine, Frame, Grant, Hold, LeafKey, Offer, Wake};
+pub use engine::{Ack, Ecn, Engine, Frame, Grant, Hold, LeafKey, Offer, Wake};
 pub use gcra::Gcra;
 pub use inverse::Inverse;
 pub use limiter::{Demand, Limiter, LimiterConfig, queue_cap_bytes};

@@ -7,7 +7,8 @@
 #![allow(clippy::indexing_slicing)] // bucket numbers are below the number of buckets by making
 
 use super::class::NONE;
-use super::frames::{Fifo, Frame, Frames};
+use super::frame::Frame;
+use super::frames::{Fifo, Frames};
 use crate::class::FlowsConfig;
 use crate::counters::FlowCounters;
 use crate::wire::{FrameShape, Framing};
@@ -265,7 +266,7 @@ impl Flows {
                 .config
                 .ce_threshold_nanos
                 .is_some_and(|most| sojourn > most);
-            if frame.ecn && (strikes || step) {
+            if frame.ecn.is_capable() && (strikes || step) {
                 toll.marked = toll.marked.saturating_add(1);
                 return true;
             }

@@ -2,33 +2,8 @@
 #![allow(clippy::indexing_slicing)] // links are numbers that the pool gave out itself
 
 use super::class::NONE;
+use super::frame::Frame;
 use crate::wire::FrameShape;
-
-/// A frame as the engine knows it: a handle and a shape, never bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// The caller's handle; the engine only hands it back.
-    pub token: u64,
-    /// What it costs on the wire.
-    pub shape: FrameShape,
-    /// A hash of its flow, evenly spread over 32 bits; only a leaf of flows looks at it.
-    pub flow: u32,
-    /// Whether it may be marked instead of dropped: its sender understands ECN.
-    pub ecn: bool,
-}
-
-impl Frame {
-    /// A frame of no flow in particular, which cannot be marked.
-    #[must_use]
-    pub const fn new(token: u64, shape: FrameShape) -> Self {
-        Self {
-            token,
-            shape,
-            flow: 0,
-            ecn: false,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {

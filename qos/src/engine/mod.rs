@@ -3,6 +3,7 @@
 mod apply;
 mod class;
 mod flows;
+mod frame;
 mod frames;
 mod queue;
 mod ready;
@@ -21,7 +22,7 @@ use crate::wheel::{Hand, Wheel};
 
 pub use apply::Diff;
 pub use class::{LeafKey, State};
-pub use frames::Frame;
+pub use frame::{Ack, Ecn, Frame};
 pub use snapshot::{ClassSnapshot, ClassStats};
 pub use visit::{Grant, Hold};
 

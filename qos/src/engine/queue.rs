@@ -1,7 +1,8 @@
 //! The queue of a leaf, of either kind.
 
 use super::flows::Flows;
-use super::frames::{Fifo, Frame, Frames};
+use super::frame::Frame;
+use super::frames::{Fifo, Frames};
 use crate::class::LeafQueue;
 use crate::wire::{FrameShape, Framing};
 

@@ -6,7 +6,7 @@
 use super::Engine;
 use super::class::{LeafKey, NONE, State};
 use super::flows::Toll;
-use super::frames::Frame;
+use super::frame::Frame;
 use super::queue::Queue;
 use crate::class::ticks;
 use crate::time::Time;

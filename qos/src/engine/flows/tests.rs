@@ -1,5 +1,5 @@
 use crate::class::{ClassConfig, ClassId, FlowsConfig, LeafQueue, TreeConfig};
-use crate::engine::{ClassStats, Engine, Frame, LeafKey, Offer, Wake};
+use crate::engine::{ClassStats, Ecn, Engine, Frame, LeafKey, Offer, Wake};
 use crate::time::Time;
 use crate::wire::FrameShape;
 
@@ -33,11 +33,8 @@ impl Link {
 
     fn offer(&mut self, flow: u32, ecn: bool) -> Offer {
         self.tokens += 1;
-        let frame = Frame {
-            flow: flow << 26,
-            ecn,
-            ..Frame::new(self.tokens, FULL)
-        };
+        let ecn = if ecn { Ecn::Ect0 } else { Ecn::NotEct };
+        let frame = Frame::new(self.tokens, FULL).flow(flow << 26).ecn(ecn);
         self.engine
             .offer(self.leaf, frame, Time::from_nanos(self.now))
     }
