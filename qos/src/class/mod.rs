@@ -11,7 +11,8 @@ mod plan;
 mod terms;
 
 pub use config::{
-    ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_DEPTH, Overcommit, TreeConfig,
+    ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_BUCKETS, MAX_DEPTH, Overcommit,
+    TreeConfig,
 };
 pub use error::TreeError;
 pub use id::{ClassId, ClassIdError};

@@ -87,7 +87,8 @@ impl Engine {
         let link = tree.classes.iter().find(|class| class.parent.is_none());
         let link = link.and_then(|root| root.rate.or(root.ceil));
         self.segment_bytes = segment_bytes(tree.segment_nanos, link);
-        self.frames.resize(tree.frames);
+        self.frames.resize(tree.frames, tree.pool_share_percent);
+        self.sets.finish(tree.flow_sets.min(plan.flow_sets()));
         let more = self.classes.len().saturating_sub(self.stats.len());
         self.stats.reserve_exact(more);
         self.restart(now);
@@ -173,7 +174,7 @@ impl Engine {
         let framing = self.profile(class).framing();
         let mut dropped = ClassStats::default().dropped;
         if let Some(queue) = self.queues.get_mut(body) {
-            while let Some(frame) = queue.take(&mut self.frames) {
+            while let Some(frame) = queue.take(&mut self.frames, &mut self.sets) {
                 dropped.add(frame.shape.len, framing.cost(frame.shape));
                 diff.dropped.push(frame.token);
             }
@@ -217,15 +218,16 @@ impl Engine {
             }
         }
         let mut queues = Vec::new();
+        self.sets.begin();
         self.inners.clear();
         let all = plan.classes.iter().zip(slots).zip(families);
         for ((planned, &index), (profiles, children)) in all {
             let number = if planned.children > 0 {
-                self.keep_queue(index, planned, diff);
+                self.keep_queue(index, planned, plan.full_size, diff);
                 let fair = Fair::new(&profiles);
                 self.inners.push(Inner { fair, children });
                 self.inners.len()
-            } else if let Some(queue) = self.keep_queue(index, planned, diff) {
+            } else if let Some(queue) = self.keep_queue(index, planned, plan.full_size, diff) {
                 queues.push(queue);
                 queues.len()
             } else {
@@ -241,19 +243,27 @@ impl Engine {
 
     /// The queue of a class from now on: its own, if that can stay, or an empty one, whose
     /// predecessor's frames are dropped. Inner classes have none.
-    fn keep_queue(&mut self, index: u32, planned: &Planned, diff: &mut Diff) -> Option<Queue> {
-        let framing = planned.profile.framing();
+    fn keep_queue(
+        &mut self,
+        index: u32,
+        planned: &Planned,
+        full_size: u32,
+        diff: &mut Diff,
+    ) -> Option<Queue> {
+        let new = Queue::new(planned, &mut self.sets, full_size);
         let class = self.class(index);
         let body = class.body as usize;
         if class.leaf
             && let Some(queue) = self.queues.get_mut(body)
         {
-            if planned.children == 0 && queue.retune(planned.queue, framing) {
+            if let Some(new) = &new
+                && queue.retune(new)
+            {
                 return Some(queue.clone());
             }
             self.drop_frames(index, diff);
         }
-        Queue::new(planned.queue, framing)
+        new
     }
 
     /// Whatever is no leaf has no backlog of its own; a queue knows whether it has one.

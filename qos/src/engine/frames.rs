@@ -22,6 +22,10 @@ pub(super) struct Frames {
     /// Last of those dropped that the caller has not yet asked for.
     dropped: u32,
     limit: usize,
+    /// Entries in use, dropped ones included.
+    used: u32,
+    /// What one leaf may hold, in percent of what is free.
+    share: Option<u32>,
 }
 
 impl Default for Frames {
@@ -31,13 +35,17 @@ impl Default for Frames {
             free: NONE,
             dropped: NONE,
             limit: 0,
+            used: 0,
+            share: None,
         }
     }
 }
 
 impl Frames {
-    /// Makes room for `limit` frames. Frames beyond a smaller limit stay until they leave.
-    pub(super) fn resize(&mut self, limit: u32) {
+    /// Makes room for `limit` frames, of which a leaf may hold a share. Frames beyond a smaller limit
+    /// stay until they leave.
+    pub(super) fn resize(&mut self, limit: u32, share: Option<u32>) {
+        self.share = share;
         self.limit = (limit as usize).max(self.entries.len());
         let more = self.limit.saturating_sub(self.entries.len());
         self.entries.reserve_exact(more);
@@ -53,11 +61,30 @@ impl Frames {
             let number = self.free;
             self.free = self.entries[number as usize].next;
             self.entries[number as usize] = entry;
+            self.used = self.used.saturating_add(1);
             return Some(number);
         }
         let number = u32::try_from(self.entries.len()).ok()?;
         (self.entries.len() < self.limit).then(|| self.entries.push(entry))?;
+        self.used = self.used.saturating_add(1);
         Some(number)
+    }
+
+    /// Whether a leaf that holds this many frames may have one more: dynamic thresholds (Choudhury &
+    /// Hahne 1998), which leave a part of the pool to whoever comes next. The first always may.
+    #[inline]
+    pub(super) fn admits(&self, held: u32) -> bool {
+        let limit = u64::try_from(self.limit).unwrap_or(u64::MAX);
+        let free = limit.saturating_sub(self.used.into());
+        let Some(share) = self.share.filter(|_| held > 0) else {
+            return free > 0;
+        };
+        u64::from(held).saturating_mul(100) < free.saturating_mul(share.into())
+    }
+
+    /// A frame by its number, if it waits.
+    pub(super) fn frame(&self, number: u32) -> Option<&Frame> {
+        self.entries.get(number as usize).map(|entry| &entry.frame)
     }
 
     /// Whether no frame more can be taken.
@@ -77,6 +104,7 @@ impl Frames {
     fn give_back(&mut self, number: u32) {
         self.entries[number as usize].next = self.free;
         self.free = number;
+        self.used = self.used.saturating_sub(1);
     }
 }
 
@@ -97,6 +125,14 @@ impl Fifo {
             frames: 0,
             limit,
         }
+    }
+
+    /// The numbers of the first and of the last frame, if there is one.
+    pub(super) const fn ends(&self) -> Option<(u32, u32)> {
+        if self.frames == 0 {
+            return None;
+        }
+        Some((self.head, self.tail))
     }
 
     /// Takes a frame in, if there is room.
@@ -146,6 +182,26 @@ impl Fifo {
         pool.entries[number as usize].next = pool.dropped;
         pool.dropped = number;
         Some(frame)
+    }
+
+    /// The number of the frame behind the frame `before`.
+    pub(super) fn after(&self, pool: &Frames, before: u32) -> Option<u32> {
+        let next = pool.entries.get(before as usize)?.next;
+        (next != NONE).then_some(next)
+    }
+
+    /// Puts the frame behind the frame `before` among those that were dropped.
+    pub(super) fn discard_after(&mut self, pool: &mut Frames, before: u32) -> Option<Frame> {
+        let number = pool.entries.get(before as usize)?.next;
+        let entry = *pool.entries.get(number as usize)?;
+        pool.entries[before as usize].next = entry.next;
+        if entry.next == NONE {
+            self.tail = before;
+        }
+        self.frames = self.frames.saturating_sub(1);
+        pool.entries[number as usize].next = pool.dropped;
+        pool.dropped = number;
+        Some(entry.frame)
     }
 
     fn unlink(&mut self, pool: &Frames) -> Option<(u32, Frame)> {

@@ -27,7 +27,7 @@ pub use snapshot::{ClassSnapshot, ClassStats};
 pub use visit::{Grant, Hold};
 
 use class::{Class, NONE};
-use flows::Toll;
+use flows::{Sets, Toll};
 use frames::Frames;
 use queue::Queue;
 use visit::Visit;
@@ -87,6 +87,7 @@ pub struct Engine {
     inners: Vec<Inner>,
     queues: Vec<Queue>,
     frames: Frames,
+    sets: Sets,
     stats: Vec<ClassStats>,
     /// When classes over a limit may send again, and classes over their guarantee are below it again.
     wheel: Wheel,
@@ -112,6 +113,7 @@ impl Engine {
             inners: Vec::new(),
             queues: Vec::new(),
             frames: Frames::default(),
+            sets: Sets::default(),
             stats: Vec::new(),
             wheel: Wheel::new(0),
             index: BTreeMap::new(),
@@ -146,17 +148,16 @@ impl Engine {
         let cost = self.profile(class).framing().cost(frame.shape);
         let body = class.body as usize;
         let now = self.clock(now);
-        let queued = match self.queues.get_mut(body) {
-            None => false,
-            Some(Queue::Fifo(fifo)) => fifo.push(&mut self.frames, frame, now.as_nanos()),
-            Some(Queue::Flows(flows)) => {
-                let mut toll = Toll::default();
-                let queued = flows.push(&mut self.frames, frame, now.as_nanos(), &mut toll);
-                self.stats_of(index).collect(&toll);
-                queued
-            }
-        };
+        let mut toll = Toll::default();
+        let (frames, sets) = (&mut self.frames, &mut self.sets);
+        let queued = self
+            .queues
+            .get_mut(body)
+            .is_some_and(|queue| queue.push(frames, sets, frame, now.as_nanos(), &mut toll));
         let stats = self.stats_of(index);
+        if toll.is_some() {
+            stats.collect(&toll);
+        }
         if !queued {
             stats.refused = stats.refused.wrapping_add(1);
             return Offer::Refused;
@@ -179,7 +180,11 @@ impl Engine {
     }
 
     /// A frame that a leaf of flows dropped, to make room or because frames waited too long: the
-    /// caller's again. Ask after every round of offers and peeks; until then it takes room in the pool.
+    /// caller's again, with the shape of what was left of it. Ask after every round of offers and
+    /// peeks; until then it takes room in the pool.
+    ///
+    /// Of a super-frame that waited too long only a segment is dropped, off its front, and nothing is
+    /// handed back: the next [`Grant::frame`] says what is left.
     pub fn dropped(&mut self) -> Option<Frame> {
         self.frames.next_dropped()
     }

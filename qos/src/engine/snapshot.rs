@@ -17,10 +17,16 @@ pub struct ClassStats {
     pub green_bytes: u64,
     /// Frames offered when there was no room, which stayed with the caller.
     pub refused: u64,
-    /// Frames given back because they waited too long, made room for others, or lost their queue.
+    /// Frames given back because they waited too long, made room for others, or lost their queue. A
+    /// segment dropped off a super-frame counts as a segment and by its bytes, not as a frame.
     pub dropped: FlowCounters,
+    /// Of these, acknowledgements that later ones made useless.
+    pub ack_filtered: u64,
     /// Frames sent with a congestion mark instead of being dropped.
     pub marked: u64,
+    /// How often a leaf of flows became backlogged when there were not as many flow sets as it needs,
+    /// and told its flows apart less well or not at all.
+    pub crowded: u64,
     /// How often a class had to wait for its own limits.
     pub throttled: u64,
 }
@@ -29,7 +35,9 @@ impl ClassStats {
     /// Adds what a queue did to its frames.
     pub(super) fn collect(&mut self, toll: &Toll) {
         self.dropped.merge(&toll.dropped);
+        self.ack_filtered = self.ack_filtered.wrapping_add(toll.filtered);
         self.marked = self.marked.wrapping_add(toll.marked);
+        self.crowded = self.crowded.wrapping_add(toll.crowded);
     }
 
     /// Adds another class's counters.
@@ -39,7 +47,9 @@ impl ClassStats {
         self.green_bytes = self.green_bytes.wrapping_add(other.green_bytes);
         self.refused = self.refused.wrapping_add(other.refused);
         self.dropped.merge(&other.dropped);
+        self.ack_filtered = self.ack_filtered.wrapping_add(other.ack_filtered);
         self.marked = self.marked.wrapping_add(other.marked);
+        self.crowded = self.crowded.wrapping_add(other.crowded);
         self.throttled = self.throttled.wrapping_add(other.throttled);
     }
 }

@@ -7,7 +7,6 @@ use super::Engine;
 use super::class::{LeafKey, NONE, State};
 use super::flows::Toll;
 use super::frame::Frame;
-use super::queue::Queue;
 use crate::class::ticks;
 use crate::time::Time;
 use crate::wire::{Cost, FrameShape, Framing};
@@ -22,7 +21,9 @@ const SEGMENTS: u64 = 64;
 pub struct Grant {
     /// Whose.
     pub leaf: LeafKey,
-    /// The frame, if the leaf has a queue; otherwise the caller knows which.
+    /// The frame, if the leaf has a queue; otherwise the caller knows which. Its shape is what is left
+    /// of it: its last bytes, less than last time if parts were sent, or dropped because it waited too
+    /// long.
     pub frame: Option<Frame>,
     /// Whether the frame is to be marked as having met congestion (ECN's CE): a super-frame's header
     /// marks all its segments.
@@ -135,7 +136,7 @@ impl Engine {
         let body = self.class(index).body;
         let mut done = None;
         if let Some(queue) = self.queues.get_mut(body as usize) {
-            done = queue.sent(&mut self.frames, sent);
+            done = queue.sent(&mut self.frames, &mut self.sets, sent);
             if queue.frames() == 0 {
                 self.class_mut(index).backlog = false;
             }
@@ -171,16 +172,15 @@ impl Engine {
         let body = class.body;
         let profile = self.profile(class);
         let (quantum, framing) = (profile.quantum, profile.framing());
-        let chosen = match self.queues.get_mut(body as usize) {
-            None => None,
-            Some(Queue::Fifo(fifo)) => fifo.head(&self.frames).map(|(frame, _)| (frame, false)),
-            Some(Queue::Flows(flows)) => {
-                let mut toll = Toll::default();
-                let chosen = flows.choose(&mut self.frames, now.as_nanos(), &mut toll);
-                self.stats_of(index).collect(&toll);
-                chosen
-            }
-        };
+        let (frames, sets) = (&mut self.frames, &mut self.sets);
+        let mut toll = Toll::default();
+        let chosen = self
+            .queues
+            .get_mut(body as usize)
+            .and_then(|queue| queue.choose(frames, sets, now.as_nanos(), &mut toll));
+        if toll.is_some() {
+            self.stats_of(index).collect(&toll);
+        }
         Grant {
             leaf: LeafKey { index, generation },
             frame: chosen.map(|(frame, _)| frame),
