@@ -202,7 +202,8 @@ impl Flows {
         let frame = match sets.pool.heads.get(set as usize) {
             None => self.lone.queue.pop(frames),
             Some(head) => {
-                let mut all = (0..head.buckets).map(|number| sets.pool.place(set, number));
+                let places = head.places();
+                let mut all = (0..head.buckets).map(|at| places.number(at));
                 let full = |&at: &u32| sets.pool.buckets[at as usize].line.queue.frames > 0;
                 let full = all.find(full)?;
                 let bucket = &mut sets.pool.buckets[full as usize];

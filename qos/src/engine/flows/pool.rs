@@ -26,7 +26,9 @@ pub(super) struct Head {
     pub(super) fattest: u32,
     /// The bucket whose head was granted.
     pub(super) chosen: u32,
-    sets: [u32; MAX_SETS],
+    places: Places,
+    /// Frames of the fattest that were displaced since all were looked at.
+    pub(super) displaced: u32,
     /// Buckets in use.
     pub(super) buckets: u32,
     /// The next free set.
@@ -39,10 +41,27 @@ impl Head {
         quantum: 0,
         fattest: NONE,
         chosen: NONE,
-        sets: [NONE; MAX_SETS],
+        places: Places([NONE; MAX_SETS]),
+        displaced: 0,
         buckets: 0,
         next: NONE,
     };
+
+    pub(super) const fn places(&self) -> Places {
+        self.places
+    }
+}
+
+/// The sets of a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places([u32; MAX_SETS]);
+
+impl Places {
+    /// A bucket, or host, by its number in the leaf, which is below the leaf's buckets.
+    pub(super) const fn number(self, at: u32) -> u32 {
+        let set = self.0[(at / SET) as usize];
+        set.wrapping_mul(SET).wrapping_add(at % SET)
+    }
 }
 
 /// All sets. In those that are free no bucket and no host is listed.
@@ -106,7 +125,7 @@ impl Pool {
         let first = sets[0];
         (first != NONE).then(|| {
             self.heads[first as usize] = Head {
-                sets,
+                places: Places(sets),
                 quantum,
                 buckets: buckets.min(room),
                 ..Head::FREE
@@ -118,7 +137,7 @@ impl Pool {
     /// Gives a leaf's sets back; no frame may be left in them.
     pub(super) fn release(&mut self, first: u32) {
         self.unlist_all(first);
-        for set in self.heads[first as usize].sets {
+        for set in self.heads[first as usize].places.0 {
             if set != NONE {
                 self.give(set);
             }
@@ -128,12 +147,5 @@ impl Pool {
     fn give(&mut self, set: u32) {
         self.heads[set as usize].next = self.free;
         self.free = set;
-    }
-
-    /// A leaf's bucket, or host, by its number in the leaf, which is below the leaf's buckets.
-    pub(super) fn place(&self, first: u32, number: u32) -> u32 {
-        let (set, at) = (number / SET, number % SET);
-        let set = self.heads[first as usize].sets[set as usize];
-        set.wrapping_mul(SET).wrapping_add(at)
     }
 }

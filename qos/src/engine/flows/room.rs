@@ -1,14 +1,17 @@
 //! Room in a leaf: its caps, and who loses a frame when they are reached.
 //!
-//! The flow that has most loses its oldest frame, which is not the flow that comes at the wrong
-//! moment. Which flow that is, is known without a search (approximated longest queue drop, Suter et
-//! al. 1998 §4): of the leaf's fattest bucket and every bucket whose length changes the longer one
-//! is remembered. So a flow that grew thin is remembered only until a fatter one moves.
+//! The flow that has most loses its oldest frame, not the flow that comes at the wrong moment. Which
+//! flow that is, is known without a search (approximated longest queue drop, Suter et al. 1998): of
+//! the fattest bucket known and every bucket that changes, the fatter is remembered. It may have
+//! grown thin by what it lost since; so every so often all are looked at.
 #![allow(clippy::indexing_slicing)] // bucket numbers are the pool's own
 
 use super::desk::Desk;
 use crate::engine::class::NONE;
 
+/// Frames that are displaced before all buckets are looked at again: whoever loses one has at most
+/// so many less than the fattest.
+const TRUST: u32 = 8;
 /// Frames that one frame may displace from a leaf that is over its own caps; beyond, it is refused.
 const MOST: u32 = 64;
 
@@ -58,11 +61,10 @@ impl Desk<'_> {
             };
             return frame.map(|frame| self.lost(None, &frame)).is_some();
         };
-        let fattest = head.fattest;
-        let number = if self.can_lose(fattest) {
+        let (fattest, trusted) = (head.fattest, head.displaced < TRUST);
+        let number = if trusted && self.can_lose(fattest) {
             Some(fattest)
         } else {
-            // All that is known is a flow with nothing to lose: rare enough to look at each.
             self.search()
         };
         number.is_some_and(|number| self.drop_oldest(number))
@@ -79,17 +81,24 @@ impl Desk<'_> {
     }
 
     /// The bucket with most bytes that can lose a frame.
-    fn search(&self) -> Option<u32> {
-        let first = self.leaf.set;
-        let all = (0..self.head()?.buckets).map(|number| self.pool.place(first, number));
-        all.filter(|&bucket| self.can_lose(bucket))
-            .max_by_key(|&bucket| self.pool.buckets[bucket as usize].bytes)
+    fn search(&mut self) -> Option<u32> {
+        let head = self.head()?;
+        let places = head.places();
+        let fattest = (0..head.buckets)
+            .map(|at| places.number(at))
+            .filter(|&bucket| self.can_lose(bucket))
+            .max_by_key(|&bucket| self.pool.buckets[bucket as usize].bytes)?;
+        let head = &mut self.pool.heads[self.leaf.set as usize];
+        (head.fattest, head.displaced) = (fattest, 0);
+        Some(fattest)
     }
 
     fn drop_oldest(&mut self, bucket: u32) -> bool {
         let keep_first = self.is_chosen(bucket);
         let flow = &mut self.pool.buckets[bucket as usize];
         let frame = flow.discard(self.frames, keep_first);
+        let head = &mut self.pool.heads[self.leaf.set as usize];
+        head.displaced = head.displaced.saturating_add(1);
         frame.map(|frame| self.lost(Some(bucket), &frame)).is_some()
     }
 

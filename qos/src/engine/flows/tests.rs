@@ -4,7 +4,12 @@ use crate::time::Time;
 use crate::wire::{FrameShape, Framing};
 
 mod law;
+mod parts;
+mod room;
 mod sets;
+mod turns;
+
+use super::NONE;
 
 const FULL: FrameShape = FrameShape::single(1514);
 const MS: u64 = 1_000_000;

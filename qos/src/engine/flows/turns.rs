@@ -11,8 +11,8 @@ use super::codel::Line;
 use super::pool::Pool;
 use crate::engine::class::NONE;
 
-/// Places in which a flow or host is looked for, from the one that its hash names: flows that share
-/// a hash value of the table's size stay apart as long as one of these is free (as in CAKE).
+/// Places in which a flow or host is looked for, from the one that its hash names: flows whose
+/// hashes name the same bucket stay apart as long as one of these is free (as in CAKE).
 const WAYS: u32 = 8;
 
 /// A queue of things with numbers, linked through themselves.
@@ -111,6 +111,8 @@ pub(super) trait Link {
     fn leave(&mut self);
     /// Whether it is in a list, and if so for which hash.
     fn holder(&self) -> Option<u32>;
+    /// Whether others share it, until it leaves.
+    fn shared(&mut self) -> &mut bool;
 }
 
 /// Flows of one hash value, as a rule one.
@@ -125,6 +127,7 @@ pub(super) struct Bucket {
     flow: u32,
     host: u32,
     listed: bool,
+    shared: bool,
 }
 
 impl Bucket {
@@ -137,6 +140,7 @@ impl Bucket {
         flow: 0,
         host: NONE,
         listed: false,
+        shared: false,
     };
 }
 
@@ -156,6 +160,10 @@ impl Link for Bucket {
     fn holder(&self) -> Option<u32> {
         self.listed.then_some(self.flow)
     }
+
+    fn shared(&mut self) -> &mut bool {
+        &mut self.shared
+    }
 }
 
 /// Flows of one host.
@@ -166,6 +174,7 @@ pub(super) struct Host {
     next: u32,
     key: u32,
     listed: bool,
+    shared: bool,
 }
 
 impl Host {
@@ -175,6 +184,7 @@ impl Host {
         next: NONE,
         key: 0,
         listed: false,
+        shared: false,
     };
 }
 
@@ -194,12 +204,43 @@ impl Link for Host {
     fn holder(&self) -> Option<u32> {
         self.listed.then_some(self.key)
     }
+
+    fn shared(&mut self) -> &mut bool {
+        &mut self.shared
+    }
+}
+
+/// Where something with this hash is, else could be. Where all places are taken it shares the
+/// first, and as long as others have what they share, whoever has no place of his own belongs there:
+/// or a flow would find another place while frames of it wait in this one, and overtake itself.
+fn find<T: Link>(all: &mut [T], hash: u32, mut ways: impl Iterator<Item = u32>) -> u32 {
+    let Some(home) = ways.next() else {
+        return 0;
+    };
+    let mut vacant = None;
+    for number in std::iter::once(home).chain(ways) {
+        match all[number as usize].holder() {
+            Some(holder) if holder == hash => return number,
+            Some(_) => {}
+            None => vacant = vacant.or(Some(number)),
+        }
+    }
+    let taken = all[home as usize].holder().is_some();
+    let shared = all[home as usize].shared();
+    match vacant {
+        Some(vacant) if !(taken && *shared) => vacant,
+        _ => {
+            *shared = true;
+            home
+        }
+    }
 }
 
 impl Pool {
     /// The bucket of a flow from now on, among those in turn.
     pub(super) fn bucket(&mut self, first: u32, flow: u32, host: u32, quantum: i64) -> u32 {
-        let number = self.find(first, flow, &self.buckets);
+        let ways = self.ways(first, flow);
+        let number = find(&mut self.buckets, flow, ways);
         if self.buckets[number as usize].listed {
             return number;
         }
@@ -216,8 +257,26 @@ impl Pool {
         number
     }
 
+    /// Where something with this hash may be, best first.
+    fn ways(&self, first: u32, hash: u32) -> impl Iterator<Item = u32> + use<> {
+        let head = &self.heads[first as usize];
+        let (count, places) = (head.buckets, head.places());
+        // Both factors have 32 bits, and the product's upper half is below the count.
+        let home = u64::from(hash).wrapping_mul(count.into()) >> 32;
+        let home = u32::try_from(home).unwrap_or(0);
+        (0..WAYS.min(count)).map(move |way| {
+            let at = home.saturating_add(way);
+            places.number(if at < count {
+                at
+            } else {
+                at.wrapping_sub(count)
+            })
+        })
+    }
+
     fn host(&mut self, first: u32, key: u32, quantum: i64) -> u32 {
-        let number = self.find(first, key, &self.hosts);
+        let ways = self.ways(first, key);
+        let number = find(&mut self.hosts, key, ways);
         if !self.hosts[number as usize].listed {
             self.hosts[number as usize] = Host {
                 deficit: quantum,
@@ -229,30 +288,6 @@ impl Pool {
             hosts.enter(&mut self.hosts, number);
         }
         number
-    }
-
-    /// Where something with this hash is, else could be; where all places are taken, it shares one.
-    fn find<T: Link>(&self, first: u32, hash: u32, all: &[T]) -> u32 {
-        let count = self.heads[first as usize].buckets;
-        // Both factors have 32 bits, and the product's upper half is below the count.
-        let home = u64::from(hash).wrapping_mul(count.into()) >> 32;
-        let home = u32::try_from(home).unwrap_or(0);
-        let mut vacant = None;
-        for way in 0..WAYS.min(count) {
-            let at = home.saturating_add(way);
-            let at = if at < count {
-                at
-            } else {
-                at.wrapping_sub(count)
-            };
-            let number = self.place(first, at);
-            match all[number as usize].holder() {
-                Some(holder) if holder == hash => return number,
-                Some(_) => {}
-                None => vacant = vacant.or(Some(number)),
-            }
-        }
-        vacant.unwrap_or_else(|| self.place(first, home))
     }
 
     /// The bucket whose turn it is.
