@@ -19,7 +19,8 @@ pub enum LeafQueue {
     /// nothing is copied and nothing dropped.
     #[default]
     Hold,
-    /// In the engine, first in first out, up to this many frames.
+    /// In the engine, first in first out, up to this many frames and the leaf's
+    /// [share of the pool](TreeConfig::pool_share_percent).
     Fifo {
         /// Frames that may wait; one more is refused.
         frames: u32,
@@ -224,6 +225,7 @@ pub struct TreeConfig {
     /// Flow sets: how many leaves of flows can tell their flows apart at one time, counting one for
     /// every 64 buckets; about 8 KiB each, and no more are made than the leaves could use. A leaf
     /// whose frames find none free is one queue under CoDel until it is empty, which its counters say.
+    /// A running engine makes more, but gives none back.
     pub flow_sets: u32,
 }
 

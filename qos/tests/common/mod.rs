@@ -1,6 +1,7 @@
 //! What the property tests share: a seeded random source and the exact arrival-curve meter.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod senders;
 pub(crate) mod sim;
 pub(crate) mod water;
 

@@ -29,6 +29,8 @@ pub(super) struct Head {
     places: Places,
     /// Frames of the fattest that were displaced since all were looked at.
     pub(super) displaced: u32,
+    /// Whether any flow, and any host, has another place than its hash names first.
+    pub(super) strays: [bool; 2],
     /// Buckets in use.
     pub(super) buckets: u32,
     /// The next free set.
@@ -43,6 +45,7 @@ impl Head {
         chosen: NONE,
         places: Places([NONE; MAX_SETS]),
         displaced: 0,
+        strays: [false; 2],
         buckets: 0,
         next: NONE,
     };

@@ -107,6 +107,8 @@ impl Turns {
 pub(super) trait Link {
     fn next(&mut self) -> &mut u32;
     fn deficit(&mut self) -> &mut i64;
+    #[cfg(test)]
+    fn listed_deficit(&self) -> Option<i64>;
     /// It is in no list any more.
     fn leave(&mut self);
     /// Whether it is in a list, and if so for which hash.
@@ -153,6 +155,11 @@ impl Link for Bucket {
         &mut self.deficit
     }
 
+    #[cfg(test)]
+    fn listed_deficit(&self) -> Option<i64> {
+        self.listed.then_some(self.deficit)
+    }
+
     fn leave(&mut self) {
         self.listed = false;
     }
@@ -197,6 +204,11 @@ impl Link for Host {
         &mut self.deficit
     }
 
+    #[cfg(test)]
+    fn listed_deficit(&self) -> Option<i64> {
+        self.listed.then_some(self.deficit)
+    }
+
     fn leave(&mut self) {
         self.listed = false;
     }
@@ -213,10 +225,19 @@ impl Link for Host {
 /// Where something with this hash is, else could be. Where all places are taken it shares the
 /// first, and as long as others have what they share, whoever has no place of his own belongs there:
 /// or a flow would find another place while frames of it wait in this one, and overtake itself.
-fn find<T: Link>(all: &mut [T], hash: u32, mut ways: impl Iterator<Item = u32>) -> u32 {
+fn find<T: Link>(
+    all: &mut [T],
+    strays: &mut bool,
+    hash: u32,
+    mut ways: impl Iterator<Item = u32>,
+) -> u32 {
     let Some(home) = ways.next() else {
         return 0;
     };
+    let holder = all[home as usize].holder();
+    if holder == Some(hash) || (holder.is_none() && !*strays) {
+        return home;
+    }
     let mut vacant = None;
     for number in std::iter::once(home).chain(ways) {
         match all[number as usize].holder() {
@@ -225,10 +246,12 @@ fn find<T: Link>(all: &mut [T], hash: u32, mut ways: impl Iterator<Item = u32>) 
             None => vacant = vacant.or(Some(number)),
         }
     }
-    let taken = all[home as usize].holder().is_some();
     let shared = all[home as usize].shared();
     match vacant {
-        Some(vacant) if !(taken && *shared) => vacant,
+        Some(vacant) if holder.is_none() || !*shared => {
+            *strays |= vacant != home;
+            vacant
+        }
         _ => {
             *shared = true;
             home
@@ -240,7 +263,8 @@ impl Pool {
     /// The bucket of a flow from now on, among those in turn.
     pub(super) fn bucket(&mut self, first: u32, flow: u32, host: u32, quantum: i64) -> u32 {
         let ways = self.ways(first, flow);
-        let number = find(&mut self.buckets, flow, ways);
+        let strays = &mut self.heads[first as usize].strays[0];
+        let number = find(&mut self.buckets, strays, flow, ways);
         if self.buckets[number as usize].listed {
             return number;
         }
@@ -276,7 +300,8 @@ impl Pool {
 
     fn host(&mut self, first: u32, key: u32, quantum: i64) -> u32 {
         let ways = self.ways(first, key);
-        let number = find(&mut self.hosts, key, ways);
+        let strays = &mut self.heads[first as usize].strays[1];
+        let number = find(&mut self.hosts, strays, key, ways);
         if !self.hosts[number as usize].listed {
             self.hosts[number as usize] = Host {
                 deficit: quantum,

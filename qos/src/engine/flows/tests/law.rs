@@ -1,4 +1,5 @@
 //! The control law against a plain model of RFC 8289, and what it must leave alone.
+#![allow(clippy::cast_precision_loss)] // times of minutes, which floats hold to the nanosecond
 
 use std::collections::VecDeque;
 
@@ -177,7 +178,7 @@ fn a_slow_leaf_has_patience_for_its_frames_whatever_makes_it_slow() {
             }
             if of_leaf {
                 leaf = set(leaf);
-                root.ceil = root.ceil.or("100mbit".parse().ok());
+                root.ceil = root.ceil.or_else(|| "100mbit".parse().ok());
             }
             let plan = crate::class::Plan::new(&TreeConfig::new(vec![root, leaf])).unwrap();
             let LeafQueue::Flows(flows) = plan.classes[1].queue else {
@@ -205,5 +206,43 @@ fn a_wait_that_ended_is_forgotten_when_the_queue_was_empty() {
     // Each time frames waited for 10 ms, but no queue stood for an interval.
     for round in 1..20 {
         assert_eq!(at(round * 1000 * MS, 10 * MS), 0);
+    }
+}
+
+#[test]
+fn what_is_only_on_its_way_is_never_dropped() {
+    let mut table = Table::default();
+    table.number(FlowsConfig::default(), Framing::ETHERNET, 20_000, 1538);
+    let shape = FrameShape {
+        len: 10_000,
+        headers: 66,
+        gso_size: 1448,
+    };
+    let super_frame = Frame::new(0, shape);
+    // What waits in the flow, bytes in the flow and in the leaf, and what becomes of it.
+    let cases: [(&[Frame], u64, u64, Verdict); 7] = [
+        (&[super_frame; 2], 20_000, 20_000, Verdict::Send),
+        (&[super_frame; 2], 20_000, 20_001, Verdict::Drop),
+        (&[super_frame; 2], 1538, 90_000, Verdict::Send),
+        (&[super_frame], 10_000, 90_000, Verdict::Drop),
+        (&[super_frame.whole()], 10_000, 90_000, Verdict::Send),
+        (&[super_frame.whole(); 2], 20_000, 90_000, Verdict::Drop),
+        (
+            &[Frame::new(0, FrameShape::single(9014))],
+            9014,
+            90_000,
+            Verdict::Send,
+        ),
+    ];
+    for (frames, bytes, all, want) in cases {
+        let mut pool = Frames::default();
+        pool.resize(2, None);
+        let mut line = Line::EMPTY;
+        for &frame in frames {
+            assert!(line.push(&mut pool, frame, 0));
+        }
+        let mut judge = |now| line.judge(&pool, table.row(0), now, bytes, all);
+        assert_eq!(judge(TARGET), Verdict::Send, "the first time");
+        assert_eq!(judge(TARGET + INTERVAL), want, "{frames:?}");
     }
 }

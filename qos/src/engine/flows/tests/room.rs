@@ -1,4 +1,5 @@
 //! Caps, shares of the pool, and the ack filter.
+#![allow(clippy::cast_possible_truncation)] // random numbers below small bounds
 
 use super::*;
 use crate::engine::Ack;
@@ -139,8 +140,11 @@ fn no_leaf_takes_the_whole_pool() {
     }
 }
 
-/// Offers acknowledgements of `(flow, number, check, ecn)`, and says which are dropped.
-fn filtered(acks: &[(u32, u32, u32, Ecn)]) -> Vec<u64> {
+/// An acknowledgement's flow, number (none if zero), check and ECN field.
+type Given = (u32, u32, u32, Ecn);
+
+/// Offers acknowledgements, and says which are dropped.
+fn filtered(acks: &[Given]) -> Vec<u64> {
     let flows = FlowsConfig {
         ack_filter: true,
         ..FlowsConfig::default()
@@ -164,7 +168,7 @@ fn filtered(acks: &[(u32, u32, u32, Ecn)]) -> Vec<u64> {
 fn only_acknowledgements_that_say_less_are_filtered() {
     const NOT: Ecn = Ecn::NotEct;
     let end = u32::MAX;
-    let cases: &[(&str, &[(u32, u32, u32, Ecn)], &[u64])] = &[
+    let cases: [(&str, &[Given], &[u64]); 9] = [
         (
             "later ones",
             &[(0, 5, 1, NOT), (0, 6, 1, NOT), (0, 9, 1, NOT)],
@@ -200,7 +204,7 @@ fn only_acknowledgements_that_say_less_are_filtered() {
         ("a mark", &[(0, 5, 1, Ecn::Ce), (0, 6, 1, Ecn::Ect0)], &[]),
     ];
     for (what, acks, lost) in cases {
-        assert_eq!(filtered(acks), *lost, "{what}");
+        assert_eq!(filtered(acks), lost, "{what}");
     }
 }
 

@@ -1,4 +1,5 @@
 //! Who goes before whom, and who gets how much.
+#![allow(clippy::cast_possible_truncation)] // random numbers below small bounds
 
 use super::*;
 
