@@ -119,7 +119,7 @@ fn the_control_law_is_that_of_the_standard() {
     let mut token = 0;
     for step in 0..200_000 {
         // Load that comes and goes: bouts of drops begin, end, and begin again, soon or late.
-        let load = [130, 90, 180, 20, 101][step / 700 % 5];
+        let load = [130, 60, 150, 85, 180, 20, 20, 20, 101][step / 250 % 9];
         for _ in 0..(random.below(2 * load) / 100) {
             token += 1;
             if model.queue.len() < 5000 {
@@ -136,7 +136,7 @@ fn the_control_law_is_that_of_the_standard() {
         assert_eq!(model.dequeue(now as f64), real.dequeue(now), "step {step}");
     }
     assert_eq!(model.dropped, real.dropped);
-    assert!(model.dropped.len() > 1000, "{} drops", model.dropped.len());
+    assert!(model.dropped.len() > 400, "{} drops", model.dropped.len());
 }
 
 #[test]
@@ -206,6 +206,21 @@ fn a_wait_that_ended_is_forgotten_when_the_queue_was_empty() {
     // Each time frames waited for 10 ms, but no queue stood for an interval.
     for round in 1..20 {
         assert_eq!(at(round * 1000 * MS, 10 * MS), 0);
+    }
+    // A super-frame sent whole leaves nothing that is too little to drop.
+    let shape = FrameShape {
+        len: 10_000,
+        headers: 66,
+        gso_size: 1448,
+    };
+    for round in 100..120 {
+        let now = round * 1000 * MS;
+        let frame = Frame::new(1, shape);
+        assert!(real.line.push(&mut real.pool, frame, now - 10 * MS));
+        let settings = real.table.row(0);
+        let verdict = real.line.judge(&real.pool, settings, now, 10_000, 10_000);
+        assert_eq!(verdict, Verdict::Send);
+        assert!(real.line.queue.pop(&mut real.pool).is_some());
     }
 }
 

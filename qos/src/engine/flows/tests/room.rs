@@ -62,6 +62,64 @@ fn the_fattest_flow_loses_whoever_comes() {
 }
 
 #[test]
+fn a_fat_flow_loses_though_only_others_move() {
+    let flows = FlowsConfig {
+        frames: 40,
+        ..FlowsConfig::default()
+    };
+    let mut link = Link::new("1mbit", flows);
+    let mut queued = [20_i32, 20];
+    for token in 0..60_u64 {
+        let flow = if token < 40 { token % 2 } else { token - 38 };
+        let frame = Frame::new(token, FULL).flow((flow as u32) << 26);
+        assert_eq!(offer(&mut link, frame), Offer::Queued);
+        for lost in dropped(&mut link) {
+            queued[(lost.flow >> 26) as usize] -= 1;
+        }
+    }
+    assert!(queued.iter().all(|&queued| queued >= 7), "{queued:?}");
+}
+
+#[test]
+fn a_full_pool_refuses_and_nobody_loses_for_it() {
+    let mut link = Link::with(FlowsConfig::default(), |leaf| TreeConfig {
+        frames: 10,
+        pool_share_percent: None,
+        ..TreeConfig::new(vec![
+            ClassConfig::new(ClassId::new(1, 0)).ceil("1mbit".parse().unwrap()),
+            leaf,
+        ])
+    });
+    for n in 0..20 {
+        let want = if n < 10 {
+            Offer::Queued
+        } else {
+            Offer::Refused
+        };
+        assert_eq!(link.offer(n, false), want);
+    }
+    assert_eq!(link.engine.dropped(), None);
+    assert_eq!(link.stats().refused, 10);
+}
+
+#[test]
+fn an_acknowledgement_that_has_gone_is_not_looked_for() {
+    let flows = FlowsConfig {
+        ack_filter: true,
+        ..FlowsConfig::default()
+    };
+    let mut link = Link::new("1mbit", flows);
+    let ack = |token, number| Frame::new(token, FULL).ack(Ack::new(number, 1));
+    for frame in [ack(1, 5), Frame::new(2, FULL), Frame::new(3, FULL)] {
+        assert_eq!(offer(&mut link, frame), Offer::Queued);
+    }
+    assert!(link.engine.peek(Time::from_nanos(link.now)).is_some());
+    assert_eq!(link.engine.commit(FULL), Some(ack(1, 5)));
+    assert_eq!(offer(&mut link, ack(4, 6)), Offer::Queued);
+    assert_eq!(link.engine.dropped(), None);
+}
+
+#[test]
 fn a_granted_frame_is_never_taken_away() {
     let flows = FlowsConfig {
         frames: 3,

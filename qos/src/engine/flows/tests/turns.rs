@@ -216,3 +216,30 @@ fn a_flow_cannot_be_new_for_ever() {
     }
     assert!(sent[0] > 900 && sent[0].abs_diff(sent[1]) <= 2, "{sent:?}");
 }
+
+#[test]
+fn flows_that_run_empty_by_turns_do_not_starve_another() {
+    let mut link = Link::new("10mbit", FlowsConfig::default());
+    let mut sent = [0_u32; 3];
+    let _ = link.offer(1, true);
+    for _ in 0..2000 {
+        while link.engine.snapshot()[1].queued < 20 {
+            let _ = link.offer(0, true);
+        }
+        while let Some(grant) = link.engine.peek(Time::from_nanos(link.now)) {
+            let frame = grant.frame.unwrap();
+            link.engine.commit(frame.shape);
+            let flow = frame.flow >> 26;
+            sent[flow as usize] += 1;
+            // When one was served the other comes, before the first is found empty.
+            if flow > 0 {
+                let small = Frame::new(0, FrameShape::single(60)).flow((3 - flow) << 26);
+                let now = Time::from_nanos(link.now);
+                assert_eq!(link.engine.offer(link.leaf, small, now), Offer::Queued);
+            }
+        }
+        link.next();
+    }
+    // A frame of its own for each turn that the others had as old and as new ones.
+    assert!(sent[0] * 3 + 10 > sent[1] + sent[2], "{sent:?}");
+}
