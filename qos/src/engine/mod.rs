@@ -27,7 +27,7 @@ pub use snapshot::{ClassSnapshot, ClassStats};
 pub use visit::{Grant, Hold};
 
 use class::{Class, NONE};
-use flows::{Sets, Toll};
+use flows::Sets;
 use frames::Frames;
 use queue::Queue;
 use visit::Visit;
@@ -148,16 +148,15 @@ impl Engine {
         let cost = self.profile(class).framing().cost(frame.shape);
         let body = class.body as usize;
         let now = self.clock(now);
-        let mut toll = Toll::default();
         let (frames, sets) = (&mut self.frames, &mut self.sets);
         let queued = self
             .queues
             .get_mut(body)
-            .is_some_and(|queue| queue.push(frames, sets, frame, now.as_nanos(), &mut toll));
-        let stats = self.stats_of(index);
-        if toll.is_some() {
-            stats.collect(&toll);
+            .is_some_and(|queue| queue.push(frames, sets, frame, now.as_nanos()));
+        if let Some(toll) = self.sets.toll() {
+            self.stats_of(index).collect(&toll);
         }
+        let stats = self.stats_of(index);
         if !queued {
             stats.refused = stats.refused.wrapping_add(1);
             return Offer::Refused;

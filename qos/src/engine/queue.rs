@@ -1,6 +1,6 @@
 //! The queue of a leaf, of either kind.
 
-use super::flows::{Flows, Sets, Toll};
+use super::flows::{Flows, Sets};
 use super::frame::Frame;
 use super::frames::{Fifo, Frames};
 use crate::class::{LeafQueue, Planned};
@@ -52,11 +52,10 @@ impl Queue {
         sets: &mut Sets,
         frame: Frame,
         now: u64,
-        toll: &mut Toll,
     ) -> bool {
         match self {
             Self::Fifo(fifo) => pool.admits(fifo.frames) && fifo.push(pool, frame, now),
-            Self::Flows(flows) => flows.push(pool, sets, frame, now, toll),
+            Self::Flows(flows) => flows.push(pool, sets, frame, now),
         }
     }
 
@@ -67,11 +66,10 @@ impl Queue {
         pool: &mut Frames,
         sets: &mut Sets,
         now: u64,
-        toll: &mut Toll,
     ) -> Option<(Frame, bool)> {
         match self {
             Self::Fifo(fifo) => fifo.head(pool).map(|(frame, _)| (frame, false)),
-            Self::Flows(flows) => flows.choose(pool, sets, now, toll),
+            Self::Flows(flows) => flows.choose(pool, sets, now),
         }
     }
 

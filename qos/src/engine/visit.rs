@@ -5,7 +5,6 @@
 
 use super::Engine;
 use super::class::{LeafKey, NONE, State};
-use super::flows::Toll;
 use super::frame::Frame;
 use crate::class::ticks;
 use crate::time::Time;
@@ -173,12 +172,11 @@ impl Engine {
         let profile = self.profile(class);
         let (quantum, framing) = (profile.quantum, profile.framing());
         let (frames, sets) = (&mut self.frames, &mut self.sets);
-        let mut toll = Toll::default();
         let chosen = self
             .queues
             .get_mut(body as usize)
-            .and_then(|queue| queue.choose(frames, sets, now.as_nanos(), &mut toll));
-        if toll.is_some() {
+            .and_then(|queue| queue.choose(frames, sets, now.as_nanos()));
+        if let Some(toll) = self.sets.toll() {
             self.stats_of(index).collect(&toll);
         }
         Grant {

@@ -19,7 +19,7 @@ pub(super) struct Desk<'a> {
     pub(super) settings: &'a Settings,
     pub(super) pool: &'a mut Pool,
     pub(super) frames: &'a mut Frames,
-    pub(super) toll: &'a mut Toll,
+    pub(super) toll: &'a mut Option<Toll>,
     pub(super) now: u64,
 }
 
@@ -33,7 +33,8 @@ impl Desk<'_> {
         let set = self.pool.take(buckets, self.settings.quantum());
         self.leaf.set = set.unwrap_or(NONE);
         if self.head().is_none_or(|head| head.buckets < buckets) {
-            self.toll.crowded = self.toll.crowded.saturating_add(1);
+            let toll = self.toll.get_or_insert_default();
+            toll.crowded = toll.crowded.saturating_add(1);
         }
     }
 
@@ -90,7 +91,8 @@ impl Desk<'_> {
         let flow = &mut self.pool.buckets[number as usize];
         if let Some(older) = flow.filter(self.frames, newer, keep_first) {
             self.lost(bucket, &older);
-            self.toll.filtered = self.toll.filtered.saturating_add(1);
+            let toll = self.toll.get_or_insert_default();
+            toll.filtered = toll.filtered.saturating_add(1);
         }
     }
 
@@ -114,7 +116,8 @@ impl Desk<'_> {
     /// Counts a frame that was dropped.
     pub(super) fn lost(&mut self, bucket: Option<u32>, frame: &Frame) {
         let cost = self.settings.cost(frame.shape);
-        self.toll.dropped.add(frame.shape.len, cost);
+        let toll = self.toll.get_or_insert_default();
+        toll.dropped.add(frame.shape.len, cost);
         self.shrink(bucket, frame.shape.len, true);
     }
 
@@ -157,7 +160,8 @@ impl Desk<'_> {
             match line.judge(self.frames, self.settings, now, bytes, all) {
                 Verdict::Send => return false,
                 Verdict::Mark => {
-                    self.toll.marked = self.toll.marked.saturating_add(1);
+                    let toll = self.toll.get_or_insert_default();
+                    toll.marked = toll.marked.saturating_add(1);
                     return true;
                 }
                 Verdict::Drop => self.drop_head(bucket),
@@ -172,7 +176,8 @@ impl Desk<'_> {
             return;
         };
         if let Some((part, rest)) = codel::cut(&frame) {
-            self.toll.cut(part, self.settings.cost(part));
+            let toll = self.toll.get_or_insert_default();
+            toll.cut(part, self.settings.cost(part));
             self.reshape(bucket, &frame, rest);
             return;
         }

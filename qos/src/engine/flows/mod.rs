@@ -36,12 +36,6 @@ pub(super) struct Toll {
 }
 
 impl Toll {
-    /// Whether anything happened.
-    #[inline]
-    pub(super) const fn is_some(&self) -> bool {
-        self.dropped.segments | self.marked | self.filtered | self.crowded != 0
-    }
-
     /// Counts a segment that was cut off a frame which stays.
     fn cut(&mut self, part: FrameShape, cost: Cost) {
         let frames = self.dropped.frames;
@@ -55,6 +49,8 @@ impl Toll {
 pub(super) struct Sets {
     table: Table,
     pool: Pool,
+    /// What happened in a leaf, until its counters have it.
+    toll: Option<Toll>,
 }
 
 impl Sets {
@@ -67,6 +63,13 @@ impl Sets {
     pub(super) fn finish(&mut self, sets: u32) {
         self.table.settle();
         self.pool.grow(sets);
+    }
+
+    /// What happened to the frames of the leaf that was last pushed to or chosen from, once.
+    #[inline]
+    pub(super) fn toll(&mut self) -> Option<Toll> {
+        self.toll.as_ref()?;
+        self.toll.take()
     }
 
     /// The number of a leaf's settings.
@@ -125,19 +128,13 @@ impl Flows {
         self.frames
     }
 
-    fn desk<'a>(
-        &'a mut self,
-        sets: &'a mut Sets,
-        frames: &'a mut Frames,
-        toll: &'a mut Toll,
-        now: u64,
-    ) -> Desk<'a> {
+    fn desk<'a>(&'a mut self, sets: &'a mut Sets, frames: &'a mut Frames, now: u64) -> Desk<'a> {
         Desk {
             settings: sets.table.row(self.settings),
             pool: &mut sets.pool,
             leaf: self,
             frames,
-            toll,
+            toll: &mut sets.toll,
             now,
         }
     }
@@ -149,13 +146,12 @@ impl Flows {
         sets: &mut Sets,
         frame: Frame,
         now: u64,
-        toll: &mut Toll,
     ) -> bool {
         // What is dropped stays in the pool until the caller asks for it.
         if frames.is_full() {
             return false;
         }
-        let mut desk = self.desk(sets, frames, toll, now);
+        let mut desk = self.desk(sets, frames, now);
         desk.open();
         let bucket = desk.bucket(&frame);
         desk.filter(bucket, &frame);
@@ -171,9 +167,8 @@ impl Flows {
         frames: &mut Frames,
         sets: &mut Sets,
         now: u64,
-        toll: &mut Toll,
     ) -> Option<(Frame, bool)> {
-        let mut desk = self.desk(sets, frames, toll, now);
+        let mut desk = self.desk(sets, frames, now);
         if !desk.leaf.chosen {
             desk.choose()?;
         }
@@ -188,8 +183,7 @@ impl Flows {
         sets: &mut Sets,
         sent: FrameShape,
     ) -> Option<Frame> {
-        let mut toll = Toll::default();
-        let mut desk = self.desk(sets, frames, &mut toll, 0);
+        let mut desk = self.desk(sets, frames, 0);
         let done = desk.leaf.chosen.then(|| desk.sent(sent))?;
         desk.close();
         done

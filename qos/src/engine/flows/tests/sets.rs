@@ -42,6 +42,14 @@ fn drain(engine: &mut Engine, now: &mut Time) -> Vec<u64> {
 }
 
 #[test]
+fn a_set_takes_about_eight_kibibytes() {
+    use super::super::pool::{Head, SET};
+    use super::super::turns::{Bucket, Host};
+    let set = size_of::<Head>() + SET as usize * (size_of::<Bucket>() + size_of::<Host>());
+    assert!((7000..8400).contains(&set), "{set}");
+}
+
+#[test]
 fn many_leaves_in_turn_use_few_sets() {
     let (mut engine, keys) = leaves(1000, 3, FlowsConfig::default());
     let mut now = Time::from_nanos(MS);
