@@ -55,7 +55,7 @@ impl<S: Scheduler<Leaf = u32, Packet = Packet>> Sources<S> {
         self.sent[at] += u64::from(packet.wire_bytes);
         let number = packet.number + 4;
         let fresh = Packet { number, ..packet };
-        assert!(self.scheduler.enqueue(leaf, fresh, now));
+        assert!(self.scheduler.enqueue_burst(&[(leaf, fresh)], now));
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Ours {
 impl Ours {
     /// Leaves that are first in, first out.
     pub(crate) fn new(tree: &Tree) -> Result<Self> {
-        Self::start(tree, &tree.config(LeafQueue::Fifo { frames: 64 })?)
+        Self::start(tree, &tree.config(LeafQueue::Fifo { frames: 128 })?)
     }
 
     /// Leaves with queues of flows.
@@ -82,8 +82,7 @@ impl Scheduler for Ours {
 
     fn enqueue_burst(&mut self, burst: &[(LeafKey, Frame)], now: Time) -> bool {
         let mut all = true;
-        let each = |_, offer| all &= offer == Offer::Queued;
-        self.engine.offer_burst(burst, now, each);
+        self.engine.offer_burst(burst, now, |_, _| all = false);
         all
     }
 
@@ -105,7 +104,7 @@ impl Scheduler for Ours {
 /// Nanoseconds per class of another tree, in which `changes` classes at least are not as they were.
 pub(crate) fn apply(tree: &Tree, changes: u32) -> Result<f64> {
     let mut ours = Ours::new(tree)?;
-    let mut config = tree.config(LeafQueue::Fifo { frames: 64 })?;
+    let mut config = tree.config(LeafQueue::Fifo { frames: 128 })?;
     let now = Time::from_nanos(1_000_000_000);
     for (leaf, number) in ours.leaves.clone().into_iter().zip(0..) {
         ours.enqueue(leaf, Ours::packet(number), now);

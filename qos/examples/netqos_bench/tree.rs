@@ -61,7 +61,7 @@ impl Tree {
             classes.push(class.parent(id(2, guest)).queue(queue));
         }
         Ok(TreeConfig {
-            frames: self.leaves * 48 + 64,
+            frames: self.leaves * 88 + 64,
             ..TreeConfig::new(classes)
         })
     }

@@ -14,7 +14,7 @@ const BURST: u32 = 256;
 /// Nanoseconds that a burst of minimum frames takes of nine tenths of the link.
 const BURST_NANOS: u64 = BURST as u64 * 84 * 8 * 10 / 9 * 1_000_000_000 / LINK;
 /// Frames that wait in every leaf of the deep pattern: more than a visit serves.
-const BACKLOG: u64 = 40;
+const BACKLOG: u64 = 48;
 
 pub(crate) struct Work<S: Scheduler> {
     scheduler: S,
@@ -22,6 +22,8 @@ pub(crate) struct Work<S: Scheduler> {
     /// Frames taken out since time last went on.
     since: u32,
     taken: Vec<S::Taken>,
+    /// The same on the way back.
+    back: Vec<(S::Leaf, S::Packet)>,
 }
 
 impl<S: Scheduler> Work<S> {
@@ -31,6 +33,7 @@ impl<S: Scheduler> Work<S> {
             now: Time::from_nanos(1_000_000_000),
             since: 0,
             taken: Vec::with_capacity(BUDGET),
+            back: Vec::with_capacity(BUDGET),
         }
     }
 
@@ -102,11 +105,12 @@ impl<S: Scheduler> Work<S> {
     /// Takes frames out and puts them back.
     fn turn_over(&mut self) -> Result<u32> {
         let sent = self.take()?;
-        for at in 0..self.taken.len() {
-            let (leaf, packet) = S::taken(&self.taken[at]);
-            self.put(leaf, packet)?;
-        }
-        Ok(sent)
+        self.back.clear();
+        self.back.extend(self.taken.iter().map(S::taken));
+        let queued = self.scheduler.enqueue_burst(&self.back, self.now);
+        queued
+            .then_some(sent)
+            .ok_or_else(|| "a queue was full".into())
     }
 
     fn put(&mut self, leaf: S::Leaf, packet: S::Packet) -> Result<()> {

@@ -19,7 +19,8 @@ pub enum LeafQueue {
     /// nothing is copied and nothing dropped.
     #[default]
     Hold,
-    /// In the engine, first in first out, up to this many frames.
+    /// In the engine, first in first out, up to this many frames and the leaf's
+    /// [share of the pool](TreeConfig::pool_share_percent).
     Fifo {
         /// Frames that may wait; one more is refused.
         frames: u32,
@@ -29,22 +30,46 @@ pub enum LeafQueue {
     Flows(FlowsConfig),
 }
 
+/// Buckets of a leaf of flows at most.
+pub const MAX_BUCKETS: u16 = 256;
+
 /// How a queue of flows behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Flows take turns by deficit round robin, new ones first (FQ-CoDel, RFC 8290), and each is kept
+/// short by CoDel (RFC 8289): a frame that has to go to that end is marked if it can be; otherwise
+/// **one segment** of it is dropped, off its front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowsConfig {
-    /// Frames that may wait; one more makes the flow that has most lose one.
+    /// Frames that may wait; one more makes the flow that has most lose its oldest.
     pub frames: u32,
-    /// Flows told apart; more share. Each takes about 100 bytes, whether it has frames or not.
+    /// Bytes that may wait, by the frames' own lengths; more make the flow that has most lose its
+    /// oldest frames. One frame may always wait, however large. Absent: as many as the frames have.
+    pub bytes: Option<u32>,
+    /// Flows told apart, 1 to [`MAX_BUCKETS`]; more share. While frames wait, the leaf takes a flow
+    /// set of 64 of them ([`TreeConfig::flow_sets`]) or as many sets as these need.
     pub buckets: u16,
+    /// Wire bytes that a flow may send per round, and a new one before it is an old one; absent: one
+    /// full-size frame. Whatever was sent at once beyond that is a round from then on, until the leaf
+    /// is empty.
+    pub quantum: Option<u32>,
     /// How long a frame may wait as a rule, in nanoseconds. For slow leaves, at least one and a half
-    /// times what a quantum takes.
+    /// times what a quantum of the class takes at its rate, else its ceiling, else the lowest above it.
     pub target_nanos: u64,
     /// How long it may be more before frames are dropped or marked, in nanoseconds: about the longest
-    /// round trip.
+    /// round trip. At least twice the target.
     pub interval_nanos: u64,
     /// Beyond this wait every frame that can be is marked at once, in nanoseconds: for senders that
     /// answer marks in proportion (DCTCP, L4S).
     pub ce_threshold_nanos: Option<u64>,
+    /// At once only frames of L4S senders are marked, ECT(1), as RFC 9331 wants it where not all
+    /// senders are known to be of the kind.
+    pub ce_threshold_ect1_only: bool,
+    /// A pure acknowledgement that waits is dropped when a later one of its flow comes
+    /// ([`Frame::ack`](crate::Frame::ack)): for links that are much slower in this direction.
+    pub ack_filter: bool,
+    /// Turns go to hosts ([`Frame::host`](crate::Frame::host)) first, and to a host's flows in its turn:
+    /// a host has no more for opening more flows. As many hosts are told apart as flows.
+    pub host_isolation: bool,
 }
 
 impl Default for FlowsConfig {
@@ -52,10 +77,15 @@ impl Default for FlowsConfig {
     fn default() -> Self {
         Self {
             frames: 1024,
+            bytes: None,
             buckets: 64,
+            quantum: None,
             target_nanos: 5_000_000,
             interval_nanos: 100_000_000,
             ce_threshold_nanos: None,
+            ce_threshold_ect1_only: false,
+            ack_filter: false,
+            host_isolation: false,
         }
     }
 }
@@ -201,10 +231,20 @@ pub struct TreeConfig {
     pub segment_nanos: Option<u32>,
     /// Frames that wait in the engine at most, all leaves together.
     pub frames: u32,
+    /// What one leaf may hold of them: fewer than this percentage of those that are free, so that no
+    /// leaf takes all (200: alone two thirds). Beyond, a fifo refuses and flows shrink. Absent: no
+    /// such limit. Its first frame a leaf may always have.
+    pub pool_share_percent: Option<u32>,
+    /// Flow sets: how many leaves of flows can tell their flows apart at one time, counting one for
+    /// every 64 buckets; about 8 KiB each, and no more are made than the leaves could use. A leaf
+    /// whose frames find none free is one queue under CoDel until it is empty, which its counters say.
+    /// A running engine makes more, but gives none back.
+    pub flow_sets: u32,
 }
 
 impl Default for TreeConfig {
-    /// No class yet, strict admission, leaves that drain, frames of 1514 bytes on Ethernet, 4096 of them in all.
+    /// No class yet, strict admission, leaves that drain, frames of 1514 bytes on Ethernet, 4096 of them
+    /// in all and at most two thirds of them in one leaf, 64 flow sets (half a megabyte).
     fn default() -> Self {
         Self {
             classes: Vec::new(),
@@ -213,6 +253,8 @@ impl Default for TreeConfig {
             unit_wire_bytes: 1538,
             segment_nanos: None,
             frames: 4096,
+            pool_share_percent: Some(200),
+            flow_sets: 64,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a tree was refused.
 
-use super::config::MAX_DEPTH;
+use super::config::{MAX_BUCKETS, MAX_DEPTH};
 use super::id::ClassId;
 use crate::units::Rate;
 
@@ -65,11 +65,24 @@ pub enum TreeError {
         id: ClassId,
     },
     /// A queue for no frames.
-    #[error("class {id} may queue no frame: write at least 1 frame, and 1 bucket for flows")]
+    #[error(
+        "class {id} may queue no frame: write at least 1 frame, and for flows 1 byte and 1 bucket"
+    )]
     EmptyQueue {
         /// The class.
         id: ClassId,
     },
+    /// More flows than are told apart.
+    #[error("class {id} has {buckets} buckets for flows: write 1 to {MAX_BUCKETS}")]
+    TooManyBuckets {
+        /// The class.
+        id: ClassId,
+        /// What was written.
+        buckets: u16,
+    },
+    /// Leaves that may hold nothing of what is free.
+    #[error("a leaf may hold 0 percent of the free frames: write at least 1, or leave it out")]
+    ZeroPoolShare,
     /// There are four priorities.
     #[error("class {id} has prio {prio}: write 0 (first) to 3 (last)")]
     Prio {

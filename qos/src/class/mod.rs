@@ -11,7 +11,8 @@ mod plan;
 mod terms;
 
 pub use config::{
-    ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_DEPTH, Overcommit, Removed, TreeConfig,
+    ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_BUCKETS, MAX_DEPTH, Overcommit,
+    Removed, TreeConfig,
 };
 pub use error::TreeError;
 pub use id::{ClassId, ClassIdError};

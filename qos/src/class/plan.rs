@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::config::{
-    ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_DEPTH, Overcommit, TreeConfig,
+    ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_BUCKETS, MAX_DEPTH, Overcommit,
+    TreeConfig,
 };
 use super::error::TreeError;
 use super::id::ClassId;
@@ -75,6 +76,8 @@ pub(crate) struct Planned {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) classes: Vec<Planned>,
+    /// Wire bytes of a full-size frame.
+    pub(crate) full_size: u32,
 }
 
 impl Plan {
@@ -85,8 +88,20 @@ impl Plan {
         for class in &draft.classes {
             check_alone(tree, class)?;
         }
+        if tree.pool_share_percent == Some(0) {
+            return Err(TreeError::ZeroPoolShare);
+        }
         draft.admit()?;
         draft.finish()
+    }
+
+    /// Flow sets that the leaves could use.
+    pub(crate) fn flow_sets(&self) -> u32 {
+        let sets = |class: &Planned| match class.queue {
+            LeafQueue::Flows(flows) => u32::from(flows.buckets).div_ceil(64),
+            _ => 0,
+        };
+        self.classes.iter().map(sets).fold(0, u32::saturating_add)
     }
 }
 
@@ -178,10 +193,8 @@ fn check_alone(tree: &TreeConfig, class: &DraftClass<'_>) -> Result<(), TreeErro
         LeafQueue::Hold => {}
         _ if class.children > 0 => return Err(TreeError::QueueOnInner { id }),
         LeafQueue::Fifo { frames: 0 } => return Err(TreeError::EmptyQueue { id }),
-        LeafQueue::Flows(flows) if flows.frames == 0 || flows.buckets == 0 => {
-            return Err(TreeError::EmptyQueue { id });
-        }
-        LeafQueue::Fifo { .. } | LeafQueue::Flows(_) => {}
+        LeafQueue::Flows(flows) => check_flows(id, &flows)?,
+        LeafQueue::Fifo { .. } => {}
     }
     check_bursts(tree, config)?;
     let link = config.rate.or(config.ceil);
@@ -194,6 +207,20 @@ fn check_alone(tree: &TreeConfig, class: &DraftClass<'_>) -> Result<(), TreeErro
         }
         _ => Ok(()),
     }
+}
+
+fn check_flows(id: ClassId, flows: &FlowsConfig) -> Result<(), TreeError> {
+    let buckets = flows.buckets;
+    if flows.frames == 0 || flows.bytes == Some(0) || buckets == 0 {
+        return Err(TreeError::EmptyQueue { id });
+    }
+    if buckets > MAX_BUCKETS {
+        return Err(TreeError::TooManyBuckets { id, buckets });
+    }
+    if flows.quantum == Some(0) {
+        return Err(TreeError::ZeroQuantum { id });
+    }
+    Ok(())
 }
 
 fn check_bursts(tree: &TreeConfig, config: &ClassConfig) -> Result<(), TreeError> {
@@ -246,6 +273,8 @@ struct DraftClass<'a> {
     framing: Framing,
     /// What it can count on or be held to, in bit/s, for the size of a quantum.
     share: Option<u64>,
+    /// The lowest ceiling on the way to the root.
+    lid: Option<Rate>,
 }
 
 struct Draft<'a> {
@@ -272,12 +301,14 @@ impl<'a> Draft<'a> {
                 weights: 0,
                 framing: config.framing.unwrap_or_default(),
                 share: None,
+                lid: config.ceil,
             };
             if let Some(above) = parent.and_then(|parent| classes.get_mut(parent)) {
                 class.position = above.children;
                 above.children = above.children.saturating_add(1);
                 above.weights = above.weights.saturating_add(u64::from(weight(config)));
                 class.framing = config.framing.unwrap_or(above.framing);
+                class.lid = [class.lid, above.lid].into_iter().flatten().min();
             }
             if let Some(place) = place.get_mut(at) {
                 *place = classes.len();
@@ -357,23 +388,30 @@ impl<'a> Draft<'a> {
                 parent: class.parent,
                 position: class.position,
                 children: class.children,
-                queue: patient(class.config, quantum),
+                queue: patient(class, quantum),
                 profile: profile(class, quantum, unit),
             });
         }
-        Ok(Plan { classes: planned })
+        Ok(Plan {
+            classes: planned,
+            full_size: self.tree.unit_wire_bytes.max(1),
+        })
     }
 }
 
-/// The queue of a leaf; one of flows waits at least as long as one and a half quanta take below the
-/// leaf's ceiling, or every quantum would seem to stand in a queue.
-fn patient(config: &ClassConfig, quantum: u64) -> LeafQueue {
-    match (config.queue, config.ceil) {
-        (LeafQueue::Flows(flows), Some(ceil)) => {
-            let one = ceil.inverse().cost(quantum).as_nanos();
-            let least = one.saturating_add(one / 2);
+/// The queue of a leaf; one of flows waits at least as long as one and a half quanta take at the
+/// leaf's rate, or every quantum would seem to stand in a queue. That is the guarantee, at which it
+/// is served when all want something, else the lowest ceiling; a part by weight says little, for
+/// most of the others are idle most of the time.
+fn patient(class: &DraftClass<'_>, quantum: u64) -> LeafQueue {
+    let rate = Rate::from_bits_per_second(class.rate).or(class.lid);
+    match (class.config.queue, rate) {
+        (LeafQueue::Flows(flows), Some(rate)) => {
+            let one = rate.inverse().cost(quantum).as_nanos();
+            let target = flows.target_nanos.max(one.saturating_add(one / 2));
             LeafQueue::Flows(FlowsConfig {
-                target_nanos: flows.target_nanos.max(least),
+                target_nanos: target,
+                interval_nanos: flows.interval_nanos.max(target.saturating_mul(2)),
                 ..flows
             })
         }

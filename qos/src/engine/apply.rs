@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Engine;
 use super::class::{Class, Kind, LeafKey, NONE, State};
 use super::flows::Flows;
-use super::frames::{Fifo, Frame};
+use super::frame::Frame;
+use super::frames::Fifo;
 use crate::class::{
     Arrival, ClassId, LeafQueue, Plan, Planned, Profile, Removed, Terms, TreeConfig, TreeError,
 };
@@ -101,7 +102,8 @@ impl Engine {
         let link = tree.classes.iter().find(|class| class.parent.is_none());
         let link = link.and_then(|root| root.rate.or(root.ceil));
         self.segment_bytes = segment_bytes(tree.segment_nanos, link);
-        self.frames.resize(tree.frames);
+        self.frames.resize(tree.frames, tree.pool_share_percent);
+        self.sets.finish(tree.flow_sets.min(plan.flow_sets()));
         let more = self.classes.len().saturating_sub(self.stats.len());
         self.stats.reserve_exact(more);
         self.restart(now);
@@ -272,7 +274,8 @@ impl Engine {
             Kind::Fifo => LeafQueue::Fifo { frames: 0 },
             Kind::Flows => {
                 let flows = self.flows.get(class.body as usize);
-                flows.map_or(LeafQueue::Hold, |flows| LeafQueue::Flows(*flows.config()))
+                let config = flows.map(|flows| *self.sets.config(flows.settings()));
+                config.map_or(LeafQueue::Hold, LeafQueue::Flows)
             }
         }
     }
@@ -299,7 +302,7 @@ impl Engine {
             Kind::Fifo => class.fifo.pop(&mut self.frames),
             Kind::Flows => {
                 let flows = self.flows.get_mut(class.body as usize)?;
-                flows.take(&mut self.frames)
+                flows.take(&mut self.frames, &mut self.sets)
             }
         }
     }
@@ -335,13 +338,14 @@ impl Engine {
                 children.push(index);
             }
         }
+        self.sets.begin();
         let mut old_flows: Vec<_> = std::mem::take(&mut self.flows)
             .into_iter()
             .map(Some)
             .collect();
         self.inners.clear();
         for ((planned, &index), children) in plan.classes.iter().zip(slots).zip(&families) {
-            self.requeue(index, planned, &mut old_flows, diff);
+            self.requeue(index, planned, plan.full_size, &mut old_flows, diff);
             if !children.is_empty() {
                 let number = u32::try_from(self.inners.len()).unwrap_or(NONE);
                 self.inners.push(Fair::new(children));
@@ -374,10 +378,10 @@ impl Engine {
         &mut self,
         index: u32,
         planned: &Planned,
+        full_size: u32,
         old_flows: &mut [Option<Flows>],
         diff: &mut Diff,
     ) {
-        let framing = planned.profile.framing();
         let kind = if planned.children > 0 {
             Kind::Inner
         } else {
@@ -390,11 +394,7 @@ impl Engine {
                 .and_then(Option::take),
             _ => None,
         };
-        let stays = class.kind == kind
-            && match (&mut flows, planned.queue) {
-                (Some(flows), LeafQueue::Flows(config)) => flows.retune(config, framing),
-                _ => true,
-            };
+        let stays = class.kind == kind;
         if !stays {
             if let Some(flows) = flows.take() {
                 self.class_mut(index).body = self.push_flows(flows);
@@ -411,7 +411,11 @@ impl Engine {
         match planned.queue {
             LeafQueue::Fifo { frames } => self.class_mut(index).fifo.limit = frames,
             LeafQueue::Flows(config) if kind == Kind::Flows => {
-                let flows = flows.unwrap_or_else(|| Flows::new(config, framing));
+                let profile = &planned.profile;
+                let (framing, unit) = (profile.framing(), profile.quantum);
+                let settings = self.sets.settings(config, framing, unit, full_size);
+                let mut flows = flows.unwrap_or_else(|| Flows::new(settings));
+                flows.retune(settings);
                 self.class_mut(index).body = self.push_flows(flows);
             }
             _ => {}

@@ -7,38 +7,12 @@
 
 use prefetch_index::prefetch_index;
 
+use super::frame::{Ack, Ecn, Frame};
 use crate::counters::FlowCounters;
 use crate::wire::{FrameShape, Framing};
 
 /// Frames of a pool at most: two bits of a link say what an entry has.
 pub(crate) const MOST_FRAMES: u32 = 1 << 30;
-
-/// A frame as the engine knows it: a handle and a shape, never bytes. What is of use to flow queues only
-/// is kept by them only, and forgotten by others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// The caller's handle; the engine only hands it back.
-    pub token: u64,
-    /// What it costs on the wire.
-    pub shape: FrameShape,
-    /// A hash of its flow, evenly spread over 32 bits; only a leaf of flows looks at it.
-    pub flow: u32,
-    /// Whether it may be marked instead of dropped: its sender understands ECN.
-    pub ecn: bool,
-}
-
-impl Frame {
-    /// A frame of no flow in particular, which cannot be marked.
-    #[must_use]
-    pub const fn new(token: u64, shape: FrameShape) -> Self {
-        Self {
-            token,
-            shape,
-            flow: 0,
-            ecn: false,
-        }
-    }
-}
 
 /// No entry: the last number, which none has.
 const NONE: u32 = MOST_FRAMES - 1;
@@ -88,7 +62,10 @@ struct Trace {
     /// When it came, in nanoseconds.
     since: u64,
     flow: u32,
-    ecn: bool,
+    host: u32,
+    ack: Option<Ack>,
+    ecn: Ecn,
+    whole: bool,
 }
 
 /// The pool: as many frames as the tree allows, all leaves together.
@@ -102,6 +79,10 @@ pub(super) struct Frames {
     /// Last of those dropped that the caller has not yet asked for.
     dropped: u32,
     limit: usize,
+    /// Entries in use, dropped ones included.
+    used: u32,
+    /// What one leaf may hold, in percent of what is free.
+    share: Option<u32>,
 }
 
 impl Default for Frames {
@@ -113,13 +94,17 @@ impl Default for Frames {
             free: NONE,
             dropped: NONE,
             limit: 0,
+            used: 0,
+            share: None,
         }
     }
 }
 
 impl Frames {
-    /// Makes room for `limit` frames. Frames beyond a smaller limit stay until they leave.
-    pub(super) fn resize(&mut self, limit: u32) {
+    /// Makes room for `limit` frames, of which a leaf may hold a share. Frames beyond a smaller limit
+    /// stay until they leave.
+    pub(super) fn resize(&mut self, limit: u32, share: Option<u32>) {
+        self.share = share;
         self.limit = (limit.min(MOST_FRAMES - 1) as usize).max(self.entries.len());
         let more = |len: usize| self.limit.saturating_sub(len);
         let (entries, rest) = (more(self.entries.len()), more(self.segments.len()));
@@ -169,9 +154,13 @@ impl Frames {
             self.traces[number as usize] = Trace {
                 since,
                 flow: frame.flow,
+                host: frame.host,
+                ack: frame.ack,
                 ecn: frame.ecn,
+                whole: frame.whole,
             };
         }
+        self.used = self.used.wrapping_add(1);
         Some(number)
     }
 
@@ -185,16 +174,15 @@ impl Frames {
         shape
     }
 
-    /// Fetches the first frames of a queue, which are often neighbours.
+    /// Fetches what a visit to a queue will read: its first frames, which are often neighbours, and its
+    /// last.
     #[inline]
     pub(super) fn prefetch(&self, fifo: &Fifo) {
         let head = fifo.head as usize;
-        prefetch_index(&self.entries, head);
-        if fifo.frames > 4 {
-            for ahead in [4, 8, 12] {
-                prefetch_index(&self.entries, head.saturating_add(ahead));
-            }
+        for ahead in (0..fifo.frames.min(64)).step_by(4) {
+            prefetch_index(&self.entries, head.saturating_add(ahead as usize));
         }
+        prefetch_index(&self.entries, fifo.tail as usize);
     }
 
     fn read(&self, number: u32) -> (Frame, u64) {
@@ -203,9 +191,47 @@ impl Frames {
         let mut since = 0;
         if entry.next.has(Next::TRACED) {
             let trace = self.traces[number as usize];
-            (frame.flow, frame.ecn, since) = (trace.flow, trace.ecn, trace.since);
+            since = trace.since;
+            (frame.flow, frame.host) = (trace.flow, trace.host);
+            (frame.ack, frame.ecn, frame.whole) = (trace.ack, trace.ecn, trace.whole);
         }
         (frame, since)
+    }
+
+    /// Whether a leaf that holds this many frames may have one more: dynamic thresholds (Choudhury &
+    /// Hahne 1998), which leave a part of the pool to whoever comes next. The first always may.
+    #[inline]
+    pub(super) fn admits(&self, held: u32) -> bool {
+        let free = (self.limit as u64).saturating_sub(self.used.into());
+        match self.share {
+            // Both factors have 32 bits, as the other two, of which one is below 2^7.
+            Some(share) if held > 0 => {
+                u64::from(held).wrapping_mul(100) < free.wrapping_mul(share.into())
+            }
+            _ => free > 0,
+        }
+    }
+
+    /// How many more frames a leaf may have that holds this many, of `wanted` that come one by one.
+    pub(super) fn admits_of(&self, held: u32, wanted: usize) -> usize {
+        let free = self.limit.saturating_sub(self.used as usize);
+        let wanted = wanted.min(free);
+        let Some(share) = self.share else {
+            return wanted;
+        };
+        // With n more of them: (held + n) * 100 < (free - n) * share, where n counts from zero.
+        let (free, share) = (free as u64, u64::from(share));
+        let gap = free.wrapping_mul(share);
+        let gap = gap.saturating_sub(u64::from(held).wrapping_mul(100));
+        let more = gap.div_ceil(share.wrapping_add(100));
+        let first = u64::from(held == 0);
+        wanted.min(usize::try_from(more.max(first)).unwrap_or(usize::MAX))
+    }
+
+    /// A frame by its number, if it waits.
+    pub(super) fn frame(&self, number: u32) -> Option<Frame> {
+        let waits = (number as usize) < self.entries.len();
+        waits.then(|| self.read(number).0)
     }
 
     /// Whether no frame more can be taken.
@@ -218,13 +244,14 @@ impl Frames {
         let number = self.dropped;
         self.dropped = self.entries.get(number as usize)?.next.number();
         let (frame, _) = self.read(number);
-        self.give_back(number, number);
+        self.give_back(number, number, 1);
         Some(frame)
     }
 
-    /// Frees a chain of entries that hang together.
+    /// Frees a chain of so many entries that hang together.
     #[inline]
-    fn give_back(&mut self, first: u32, last: u32) {
+    fn give_back(&mut self, first: u32, last: u32, count: u32) {
+        self.used = self.used.wrapping_sub(count);
         let entry = &mut self.entries[last as usize];
         entry.next = entry.next.to(self.free);
         self.free = first;
@@ -250,6 +277,37 @@ impl Fifo {
         }
     }
 
+    /// The numbers of the first and of the last frame, if there is one.
+    pub(super) const fn ends(&self) -> Option<(u32, u32)> {
+        if self.frames == 0 {
+            return None;
+        }
+        Some((self.head, self.tail))
+    }
+
+    /// The number of the frame behind the frame `before`.
+    pub(super) fn after(&self, pool: &Frames, before: u32) -> Option<u32> {
+        let next = pool.entries.get(before as usize)?.next.number();
+        (next != NONE).then_some(next)
+    }
+
+    /// Puts the frame behind the frame `before` among those that were dropped.
+    pub(super) fn discard_after(&mut self, pool: &mut Frames, before: u32) -> Option<Frame> {
+        let number = self.after(pool, before)?;
+        let frame = pool.frame(number)?;
+        let next = pool.entries[number as usize].next.number();
+        let entry = &mut pool.entries[before as usize];
+        entry.next = entry.next.to(next);
+        if next == NONE {
+            self.tail = before;
+        }
+        self.frames = self.frames.wrapping_sub(1);
+        let entry = &mut pool.entries[number as usize];
+        entry.next = entry.next.to(pool.dropped);
+        pool.dropped = number;
+        Some(frame)
+    }
+
     /// Takes a frame in, if there is room; with its flow and time of arrival if those will be asked for.
     #[inline]
     pub(super) fn push(&mut self, pool: &mut Frames, frame: &Frame, since: Option<u64>) -> bool {
@@ -270,6 +328,90 @@ impl Fifo {
         true
     }
 
+    /// Takes frames in, for all of which there is room; counts them as they cost.
+    #[inline]
+    pub(super) fn push_all<K>(
+        &mut self,
+        pool: &mut Frames,
+        mut frames: &[(K, Frame)],
+        framing: Framing,
+    ) -> FlowCounters {
+        let mut passed = FlowCounters::default();
+        loop {
+            let plain = self.push_plain(pool, frames, framing, &mut passed);
+            frames = frames.get(plain..).unwrap_or_default();
+            // Nothing is left, or something else comes, or the pool gives out entries for the first time.
+            let Some(((_, frame), rest)) = frames.split_first() else {
+                return passed;
+            };
+            if !self.push(pool, frame, None) {
+                return passed;
+            }
+            passed.add(frame.shape.len, framing.cost(frame.shape));
+            frames = rest;
+        }
+    }
+
+    /// Takes plain frames into entries that were used before, which hang together already; returns how
+    /// many.
+    fn push_plain<K>(
+        &mut self,
+        pool: &mut Frames,
+        frames: &[(K, Frame)],
+        framing: Framing,
+        passed: &mut FlowCounters,
+    ) -> usize {
+        let first = pool.free;
+        let (mut free, mut last, mut count) = (first, NONE, 0_usize);
+        let (mut bytes, mut wire_bytes) = (0_u64, 0_u64);
+        let mut frames = frames.iter();
+        // As in a walk: row by row of neighbours.
+        'rows: while let Some(row) = pool.entries.get_mut(free as usize..) {
+            for entry in row {
+                let shape = match frames.as_slice() {
+                    [(_, frame), ..] if frame.shape.headers | frame.shape.gso_size == 0 => {
+                        entry.token = frame.token;
+                        frame.shape
+                    }
+                    _ => break 'rows,
+                };
+                frames.next();
+                let next = entry.next.number();
+                (entry.len, entry.next) = (shape.len, Next(next));
+                bytes = bytes.wrapping_add(shape.len.into());
+                wire_bytes = wire_bytes.wrapping_add(framing.slot(shape.len.into()));
+                count = count.wrapping_add(1);
+                last = free;
+                free = free.wrapping_add(1);
+                if next != free {
+                    free = next;
+                    break;
+                }
+            }
+        }
+        if count == 0 {
+            return 0;
+        }
+        pool.entries[last as usize].next = Next(NONE);
+        pool.free = free;
+        if self.frames == 0 {
+            self.head = first;
+        } else {
+            let before = &mut pool.entries[self.tail as usize];
+            before.next = before.next.to(first);
+        }
+        self.tail = last;
+        // No more than there is room for, which is below 2^30.
+        let frames = u32::try_from(count).unwrap_or(u32::MAX);
+        self.frames = self.frames.wrapping_add(frames);
+        pool.used = pool.used.wrapping_add(frames);
+        passed.frames = passed.frames.wrapping_add(frames.into());
+        passed.segments = passed.segments.wrapping_add(frames.into());
+        passed.bytes = passed.bytes.wrapping_add(bytes);
+        passed.wire_bytes = passed.wire_bytes.wrapping_add(wire_bytes);
+        count
+    }
+
     /// The frame that goes next, and when it came.
     #[inline]
     pub(super) fn head(&self, pool: &Frames) -> Option<(Frame, u64)> {
@@ -287,10 +429,9 @@ impl Fifo {
     #[inline]
     pub(super) fn drop_first(&mut self, pool: &mut Frames) {
         let number = self.head;
-        if let Some(entry) = pool.entries.get_mut(number as usize) {
+        if let Some(entry) = pool.entries.get(number as usize) {
             self.head = entry.next.number();
-            entry.next = entry.next.to(pool.free);
-            pool.free = number;
+            pool.give_back(number, number, 1);
             self.frames = self.frames.wrapping_sub(1);
         }
     }
@@ -319,7 +460,7 @@ impl Fifo {
     #[inline]
     pub(super) fn pop(&mut self, pool: &mut Frames) -> Option<Frame> {
         let (number, frame) = self.unlink(pool)?;
-        pool.give_back(number, number);
+        pool.give_back(number, number, 1);
         Some(frame)
     }
 
@@ -367,22 +508,27 @@ impl Walk<'_> {
     ) {
         let (mut at, mut last, mut count) = (self.at, self.last, 0_u32);
         let (mut bytes, mut wire_bytes) = (0_u64, passed.wire_bytes);
-        while wire_bytes < most {
-            let Some(entry) = self.pool.entries.get(at as usize) else {
-                break;
-            };
-            if entry.next.has(Next::SEGMENTED) {
-                break;
+        // Frames that came in a row often lie in a row: read so, no one has to wait for the one before.
+        'rows: while let Some(row) = self.pool.entries.get(at as usize..) {
+            for entry in row {
+                if wire_bytes >= most || entry.next.has(Next::SEGMENTED) {
+                    break 'rows;
+                }
+                let Some(place) = places.next() else {
+                    break 'rows;
+                };
+                put(place, entry.token, entry.len);
+                bytes = bytes.wrapping_add(entry.len.into());
+                wire_bytes = wire_bytes.wrapping_add(framing.slot(entry.len.into()));
+                count = count.wrapping_add(1);
+                last = at;
+                at = at.wrapping_add(1);
+                let next = entry.next.number();
+                if next != at {
+                    at = next;
+                    break;
+                }
             }
-            let Some(place) = places.next() else {
-                break;
-            };
-            put(place, entry.token, entry.len);
-            bytes = bytes.wrapping_add(entry.len.into());
-            wire_bytes = wire_bytes.wrapping_add(framing.slot(entry.len.into()));
-            count = count.wrapping_add(1);
-            last = at;
-            at = entry.next.number();
         }
         (self.at, self.last) = (at, last);
         self.gone = self.gone.wrapping_add(count);
@@ -418,7 +564,7 @@ impl Walk<'_> {
     #[inline]
     pub(super) fn end(self) {
         if self.gone > 0 {
-            self.pool.give_back(self.first, self.last);
+            self.pool.give_back(self.first, self.last, self.gone);
             self.fifo.head = self.at;
             self.fifo.frames = self.fifo.frames.wrapping_sub(self.gone);
         }

@@ -3,6 +3,7 @@
 mod apply;
 mod class;
 mod flows;
+mod frame;
 mod frames;
 mod ready;
 mod snapshot;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prefetch_index::prefetch_index;
 
 use crate::class::{Arrival, ClassId, Profile, TreeConfig, TreeError, ticks};
+use crate::counters::FlowCounters;
 use crate::fair::Fair;
 use crate::time::Time;
 use crate::wheel::{Hand, Wheel};
@@ -23,12 +25,12 @@ use crate::wire::Framing;
 
 pub use apply::Diff;
 pub use class::{LeafKey, State};
-pub use frames::Frame;
+pub use frame::{Ack, Ecn, Frame};
 pub use snapshot::{ClassSnapshot, ClassStats};
 pub use visit::{Departure, Grant, Hold};
 
 use class::{Class, Kind, NONE};
-use flows::{Flows, Toll};
+use flows::{Flows, Sets};
 use frames::Frames;
 use snapshot::Tally;
 use visit::Visit;
@@ -89,6 +91,7 @@ pub struct Engine {
     /// The children of inner classes.
     inners: Vec<Fair>,
     flows: Vec<Flows>,
+    sets: Sets,
     frames: Frames,
     stats: Vec<Tally>,
     /// When classes over a limit may send again, and classes over their guarantee are below it again.
@@ -117,6 +120,7 @@ impl Engine {
             profiles: Vec::new(),
             inners: Vec::new(),
             flows: Vec::new(),
+            sets: Sets::default(),
             frames: Frames::default(),
             stats: Vec::new(),
             wheel: Wheel::new(0),
@@ -149,14 +153,18 @@ impl Engine {
         if class.generation != leaf.generation {
             return Offer::Gone;
         }
-        if class.kind == Kind::Fifo && class.fifo.push(&mut self.frames, &frame, None) {
+        if class.kind == Kind::Fifo
+            && self.frames.admits(class.fifo.frames)
+            && class.fifo.push(&mut self.frames, &frame, None)
+        {
             let framing = self.profiles.get(class.profile as usize);
             let framing = framing.map_or(Framing::ETHERNET, Profile::framing);
             let (backlog, stats) = (class.backlog, class.stats);
-            let cost = framing.cost(frame.shape);
+            let mut passed = FlowCounters::default();
+            passed.add(frame.shape.len, framing.cost(frame.shape));
             match self.stats.get_mut(stats as usize) {
-                Some(tally) => tally.offered(frame.shape.len, cost),
-                None => self.tally(leaf.index).offered(frame.shape.len, cost),
+                Some(tally) => tally.offered(&passed),
+                None => self.tally(leaf.index).offered(&passed),
             }
             if !backlog {
                 self.wait(leaf.index, now);
@@ -166,26 +174,72 @@ impl Engine {
         self.offer_slowly(leaf.index, &frame, now)
     }
 
-    /// Gives several frames to their leaves, in order, as [`offer`](Self::offer) does one by one, but
-    /// with less waiting for memory in large trees; tells `each` the position of every frame and what
-    /// became of it.
+    /// Gives several frames to their leaves, in order, as [`offer`](Self::offer) does one by one, but in
+    /// less time; tells `refused` the position of every frame that was not queued, and why.
     pub fn offer_burst(
         &mut self,
         burst: &[(LeafKey, Frame)],
         now: Time,
-        mut each: impl FnMut(usize, Offer),
+        mut refused: impl FnMut(usize, Offer),
     ) {
-        for (at, &(leaf, frame)) in burst.iter().enumerate() {
-            if let Some((leaf, _)) = burst.get(at.saturating_add(CLASS_AHEAD)) {
+        let mut at = 0_usize;
+        while let Some(rest) = burst.get(at..).filter(|rest| !rest.is_empty()) {
+            if let Some((leaf, _)) = rest.get(CLASS_AHEAD) {
                 Class::prefetch(&self.classes, leaf.index);
             }
-            if let Some((leaf, _)) = burst.get(at.saturating_add(STATS_AHEAD))
+            if let Some((leaf, _)) = rest.get(STATS_AHEAD)
                 && let Some(class) = self.classes.get(leaf.index as usize)
             {
                 prefetch_index(&self.stats, class.stats as usize);
             }
-            each(at, self.offer(leaf, frame, now));
+            let run = match rest {
+                [(one, _), (two, _), ..] if one == two => {
+                    rest.iter().take_while(|(leaf, _)| leaf == one).count()
+                }
+                _ => 1,
+            };
+            let queued = self.offer_run(rest.get(..run).unwrap_or(rest), now);
+            at = at.wrapping_add(queued);
+            // One by one what is not first in, first out, or too much.
+            for &(leaf, frame) in rest.get(queued..run).unwrap_or_default() {
+                let offer = self.offer(leaf, frame, now);
+                if offer != Offer::Queued {
+                    refused(at, offer);
+                }
+                at = at.wrapping_add(1);
+            }
         }
+    }
+
+    /// Gives frames to one leaf that is first in, first out, as far as there is room; returns how many.
+    fn offer_run(&mut self, run: &[(LeafKey, Frame)], now: Time) -> usize {
+        let Some(&(leaf, _)) = run.first() else {
+            return 0;
+        };
+        let Some(class) = self.classes.get_mut(leaf.index as usize) else {
+            return 0;
+        };
+        if class.generation != leaf.generation || class.kind != Kind::Fifo {
+            return 0;
+        }
+        let room = class.fifo.limit.saturating_sub(class.fifo.frames) as usize;
+        let room = self
+            .frames
+            .admits_of(class.fifo.frames, run.len().min(room));
+        let framing = self.profiles.get(class.profile as usize);
+        let framing = framing.map_or(Framing::ETHERNET, Profile::framing);
+        let run = run.get(..room).unwrap_or_default();
+        let passed = class.fifo.push_all(&mut self.frames, run, framing);
+        if passed.frames == 0 {
+            return 0;
+        }
+        let stats = class.stats;
+        match self.stats.get_mut(stats as usize) {
+            Some(tally) => tally.offered(&passed),
+            None => self.tally(leaf.index).offered(&passed),
+        }
+        self.wait(leaf.index, now);
+        usize::try_from(passed.frames).unwrap_or(usize::MAX)
     }
 
     /// Gives a frame to a leaf of flows, or refuses it.
@@ -206,7 +260,9 @@ impl Engine {
         let class = self.class(index);
         let backlog = class.backlog;
         let cost = self.profile(class).framing().cost(frame.shape);
-        self.tally(index).offered(frame.shape.len, cost);
+        let mut passed = FlowCounters::default();
+        passed.add(frame.shape.len, cost);
+        self.tally(index).offered(&passed);
         if !backlog {
             self.wait(index, now);
         }
@@ -219,9 +275,10 @@ impl Engine {
         let Some(flows) = self.flows.get_mut(body) else {
             return false;
         };
-        let mut toll = Toll::default();
-        let queued = flows.push(&mut self.frames, frame, now, &mut toll);
-        self.tally(index).collect(&toll);
+        let queued = flows.push(&mut self.frames, &mut self.sets, frame, now);
+        if let Some(toll) = self.sets.toll() {
+            self.tally(index).collect(&toll);
+        }
         queued
     }
 
@@ -238,7 +295,11 @@ impl Engine {
     }
 
     /// A frame that a leaf of flows dropped, to make room or because frames waited too long: the
-    /// caller's again. Ask after every round of offers and peeks; until then it takes room in the pool.
+    /// caller's again, with the shape of what was left of it. Ask after every round of offers and
+    /// peeks; until then it takes room in the pool.
+    ///
+    /// Of a super-frame that waited too long only a segment is dropped, off its front, and nothing is
+    /// handed back: the next [`Grant::frame`] or [`Departure::shape`] says what is left.
     pub fn dropped(&mut self) -> Option<Frame> {
         self.frames.next_dropped()
     }

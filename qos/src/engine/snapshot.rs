@@ -5,7 +5,6 @@ use super::class::{Class, Kind, NONE, State};
 use super::flows::{Flows, Toll};
 use crate::class::ClassId;
 use crate::counters::FlowCounters;
-use crate::wire::Cost;
 
 /// Counters of one class; of an inner class, those of all its leaves, past ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,10 +17,16 @@ pub struct ClassStats {
     pub green_bytes: u64,
     /// Frames offered when there was no room, which stayed with the caller.
     pub refused: u64,
-    /// Frames given back because they waited too long, made room for others, or lost their queue.
+    /// Frames given back because they waited too long, made room for others, or lost their queue. A
+    /// segment dropped off a super-frame counts as a segment and by its bytes, not as a frame.
     pub dropped: FlowCounters,
+    /// Of these, acknowledgements that later ones made useless.
+    pub ack_filtered: u64,
     /// Frames sent with a congestion mark instead of being dropped.
     pub marked: u64,
+    /// How often a leaf of flows became backlogged when there were not as many flow sets as it needs,
+    /// and told its flows apart less well or not at all.
+    pub crowded: u64,
     /// How often a class had to wait for its own limits.
     pub throttled: u64,
 }
@@ -34,7 +39,9 @@ impl ClassStats {
         self.green_bytes = self.green_bytes.wrapping_add(other.green_bytes);
         self.refused = self.refused.wrapping_add(other.refused);
         self.dropped.merge(&other.dropped);
+        self.ack_filtered = self.ack_filtered.wrapping_add(other.ack_filtered);
         self.marked = self.marked.wrapping_add(other.marked);
+        self.crowded = self.crowded.wrapping_add(other.crowded);
         self.throttled = self.throttled.wrapping_add(other.throttled);
     }
 }
@@ -73,6 +80,8 @@ pub(super) struct Tally {
     refused: u64,
     marked: u64,
     dropped: FlowCounters,
+    ack_filtered: u64,
+    crowded: u64,
 }
 
 impl Tally {
@@ -86,12 +95,10 @@ impl Tally {
         }
     }
 
-    /// Counts a frame that was taken into a queue.
+    /// Counts frames that were taken into a queue.
     #[inline]
-    pub(super) fn offered(&mut self, len: u32, cost: Cost) {
-        let mut of = FlowCounters::default();
-        of.add(len, cost);
-        Self::count(&mut self.offered, &mut self.more_offered, &of);
+    pub(super) fn offered(&mut self, of: &FlowCounters) {
+        Self::count(&mut self.offered, &mut self.more_offered, of);
     }
 
     /// Counts a frame for which there was no room.
@@ -115,10 +122,10 @@ impl Tally {
 
     /// Counts what a queue did to its frames.
     pub(super) fn collect(&mut self, toll: &Toll) {
-        if toll.dropped.frames > 0 {
-            self.dropped(&toll.dropped);
-        }
+        self.dropped(&toll.dropped);
+        self.ack_filtered = self.ack_filtered.wrapping_add(toll.filtered);
         self.marked = self.marked.wrapping_add(toll.marked);
+        self.crowded = self.crowded.wrapping_add(toll.crowded);
     }
 
     /// Takes over what another one counted, which ends.
@@ -130,7 +137,9 @@ impl Tally {
         for (own, more) in [
             (&mut self.green_bytes, other.green_bytes),
             (&mut self.refused, other.refused),
+            (&mut self.ack_filtered, other.ack_filtered),
             (&mut self.marked, other.marked),
+            (&mut self.crowded, other.crowded),
             (&mut self.throttled, other.throttled),
         ] {
             *own = own.wrapping_add(more);
@@ -145,7 +154,9 @@ impl Tally {
             green_bytes: self.green_bytes,
             refused: self.refused,
             dropped: self.dropped,
+            ack_filtered: self.ack_filtered,
             marked: self.marked,
+            crowded: self.crowded,
             throttled: self.throttled,
         }
     }

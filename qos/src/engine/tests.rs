@@ -263,7 +263,7 @@ fn polling_sends_what_peeking_and_committing_sends() {
     }
     let polled: Vec<_> = polled
         .iter()
-        .map(|d| (d.leaf, d.token, d.shape, d.last))
+        .map(|d| (d.leaf, d.token, d.shape, d.is_last()))
         .collect();
     assert!(polled.len() > 2000);
     assert_eq!(polled, peeked);

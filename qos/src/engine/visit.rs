@@ -6,8 +6,7 @@
 use prefetch_index::prefetch_index;
 
 use super::class::{Class, Kind, LeafKey, NONE, State, Way};
-use super::flows::Toll;
-use super::frames::Frame;
+use super::frame::Frame;
 use super::{Engine, Wake};
 use crate::class::ticks;
 use crate::counters::FlowCounters;
@@ -16,16 +15,21 @@ use crate::time::Time;
 use crate::wire::{Cost, FrameShape, Framing};
 
 /// Frames of one visit at most.
-const FRAMES: u32 = 32;
+const FRAMES: u32 = 64;
 /// Segments of one visit at most, if a packet limit is on the way.
 const SEGMENTS: u64 = 64;
+
+/// Classes from which on a tree does not fit the nearest caches.
+const PREFETCHED: usize = 256;
 
 /// Leave to send one frame of a leaf, now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Whose.
     pub leaf: LeafKey,
-    /// The frame, if the leaf has a queue; otherwise the caller knows which.
+    /// The frame, if the leaf has a queue; otherwise the caller knows which. Its shape is what is left
+    /// of it: its last bytes, less than last time if parts were sent, or dropped because it waited too
+    /// long.
     pub frame: Option<Frame>,
     /// Whether the frame is to be marked as having met congestion (ECN's CE): a super-frame's header
     /// marks all its segments.
@@ -85,13 +89,49 @@ pub struct Departure {
     pub leaf: LeafKey,
     /// The caller's handle of the frame.
     pub token: u64,
-    /// What goes now, and was charged: of a super-frame perhaps its first segments only.
+    /// What goes now, and was charged: of a super-frame perhaps only some of its segments.
     pub shape: FrameShape,
+    /// Payload bytes left, of which the highest bit says that there is a mark.
+    rest: u32,
+}
+
+impl Departure {
+    const MARK: u32 = 1 << 31;
+
+    const fn new(leaf: LeafKey, token: u64, shape: FrameShape) -> Self {
+        Self {
+            leaf,
+            token,
+            shape,
+            rest: 0,
+        }
+    }
+
+    /// The same with a rest that stays.
+    fn leaving(mut self, rest: FrameShape) -> Self {
+        let left = rest.len.saturating_sub(rest.headers);
+        self.rest = left.clamp(1, Self::MARK.wrapping_sub(1));
+        self
+    }
+
+    /// Payload bytes that stay and go later, under the same handle; always the last ones of the frame.
+    /// Those that neither were sent nor go now nor stay were dropped, because they waited too long.
+    #[must_use]
+    pub const fn left(&self) -> u32 {
+        self.rest & !Self::MARK
+    }
+
+    /// Whether nothing is left of the frame, which is the caller's again.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.left() == 0
+    }
+
     /// Whether it is to be marked as having met congestion (ECN's CE).
-    pub mark: bool,
-    /// Whether nothing is left of the frame, which is the caller's again. Otherwise the rest goes
-    /// later, under the same handle.
-    pub last: bool,
+    #[must_use]
+    pub const fn is_marked(&self) -> bool {
+        self.rest & Self::MARK != 0
+    }
 }
 
 /// Why a granted frame did not go.
@@ -103,18 +143,6 @@ pub enum Hold {
     Empty,
     /// The leaf's receiver cannot take it: leave the leaf out until [`Engine::unblock`].
     Blocked,
-}
-
-impl Departure {
-    const fn new(leaf: LeafKey, token: u64, shape: FrameShape, last: bool) -> Self {
-        Self {
-            leaf,
-            token,
-            shape,
-            mark: false,
-            last,
-        }
-    }
 }
 
 /// What a leaf has sent at one instant and the tree does not know yet.
@@ -274,7 +302,8 @@ impl Engine {
             Some(tally) => tally.sent(&passed, green),
             None => self.tally(visit.leaf).sent(&passed, green),
         }
-        out.push(Departure::new(leaf, token, part, rest.is_none()));
+        let departure = Departure::new(leaf, token, part);
+        out.push(rest.map_or(departure, |rest| departure.leaving(rest)));
     }
 
     /// Sends as much of a leaf's queue as a visit has room for.
@@ -286,9 +315,9 @@ impl Engine {
         };
         let (leaf, framing, quantum) = (class.key(index), visit.framing, visit.most_bytes);
         let most = u64::from(visit.most_frames.min(class.fifo.frames)).min(visit.most_segments);
-        let blank = Departure::new(leaf, 0, FrameShape::single(0), true);
+        let blank = Departure::new(leaf, 0, FrameShape::single(0));
         let start = out.len();
-        // At most 32.
+        // At most 64.
         #[allow(clippy::cast_possible_truncation)]
         out.resize(start.saturating_add(most as usize), blank);
         let places = out.get_mut(start..).unwrap_or_default();
@@ -313,9 +342,10 @@ impl Engine {
                 break;
             };
             let (part, cost, rest) = cut(framing, quantum, shape);
-            *place = Departure::new(leaf, token, part, rest.is_none());
+            *place = Departure::new(leaf, token, part);
             passed.add(part.len, cost);
             if let Some(rest) = rest {
+                *place = place.leaving(rest);
                 walk.shrink(rest);
                 break;
             }
@@ -328,7 +358,7 @@ impl Engine {
         class.backlog = class.fifo.frames > 0;
         let green = class.state == State::Green;
         (visit.bytes, visit.segments) = (passed.wire_bytes, passed.segments);
-        // At most 32.
+        // At most 64.
         visit.frames = u32::try_from(passed.frames).unwrap_or(FRAMES);
         self.tally(index).sent(&passed, green);
     }
@@ -343,19 +373,23 @@ impl Engine {
                 self.class_mut(index).backlog = false;
                 return;
             };
-            let part = frame.shape.peel(grant.segments(frame.shape));
-            let part = part.map_or(frame.shape, |(part, _)| part);
+            let cut = frame.shape.peel(grant.segments(frame.shape));
+            let part = cut.map_or(frame.shape, |(part, _)| part);
             let cost = visit.framing.cost(part);
             visit.add(part, cost);
-            let last = self.take(index, part).is_some();
+            self.take(index, part);
             let green = self.class(index).state == State::Green;
             let mut passed = FlowCounters::default();
             passed.add(part.len, cost);
             self.tally(index).sent(&passed, green);
-            out.push(Departure {
-                mark: grant.mark,
-                ..Departure::new(grant.leaf, frame.token, part, last)
-            });
+            let mut departure = Departure::new(grant.leaf, frame.token, part);
+            if let Some((_, rest)) = cut {
+                departure = departure.leaving(rest);
+            }
+            if grant.mark {
+                departure.rest |= Departure::MARK;
+            }
+            out.push(departure);
         }
     }
 
@@ -377,7 +411,7 @@ impl Engine {
             }
             Kind::Flows => {
                 let flows = self.flows.get_mut(class.body as usize)?;
-                let done = flows.sent(&mut self.frames, sent);
+                let done = flows.sent(&mut self.frames, &mut self.sets, sent);
                 class.backlog = flows.frames() > 0;
                 done
             }
@@ -397,11 +431,12 @@ impl Engine {
                 head.map(|(frame, _)| (frame, false))
             }
             Kind::Flows => {
-                let mut toll = Toll::default();
+                let (frames, sets) = (&mut self.frames, &mut self.sets);
                 let flows = self.flows.get_mut(body as usize);
-                let chosen = flows
-                    .and_then(|flows| flows.choose(&mut self.frames, now.as_nanos(), &mut toll));
-                self.tally(index).collect(&toll);
+                let chosen = flows.and_then(|flows| flows.choose(frames, sets, now.as_nanos()));
+                if let Some(toll) = self.sets.toll() {
+                    self.tally(index).collect(&toll);
+                }
                 chosen
             }
         };
@@ -436,6 +471,9 @@ impl Engine {
     /// say where the next one is. In trees that do not fit the caches that is most of the time.
     #[inline]
     fn prefetch_next(&self, leaf: u32) {
+        if self.classes.len() < PREFETCHED {
+            return;
+        }
         let class = self.class(leaf);
         let follower = |index: u32| {
             let class = self.classes.get(index as usize);
@@ -452,6 +490,11 @@ impl Engine {
                 Class::prefetch(&self.classes, follower(third));
                 if let Some(third) = self.classes.get(third as usize) {
                     Fair::prefetch(&self.inners, third.body);
+                }
+                if let Some(second) = self.classes.get(second as usize)
+                    && let Some(fair) = self.inners.get(second.body as usize)
+                {
+                    fair.prefetch_children();
                 }
                 [self.guess(parent), self.guess(second)]
             }

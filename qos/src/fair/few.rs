@@ -1,5 +1,7 @@
 //! A handful of children: compared one by one.
 
+use prefetch_index::prefetch_index;
+
 use super::clock::{Clock, Mark, ahead};
 use super::{Share, bits};
 
@@ -42,11 +44,10 @@ impl Few {
         &mut self.0[position as usize].tags[kind]
     }
 
-    /// Some child that waits.
+    /// Fetches the first children.
     #[inline]
-    pub(super) fn any(&self, waiting: u64) -> Option<u32> {
-        let child = self.0.get(waiting.trailing_zeros() as usize)?;
-        Some(child.number)
+    pub(super) fn prefetch(&self) {
+        prefetch_index(&self.0, 0);
     }
 
     /// The eligible child that finishes first; if none is eligible, time jumps.

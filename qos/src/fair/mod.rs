@@ -125,6 +125,8 @@ struct Row {
 pub(crate) struct Fair {
     /// Tiers in which somebody waits, one bit each.
     ready: u8,
+    /// Who came last, among few.
+    latest: u32,
     /// Present if the children are few.
     few: Option<Few>,
     rows: [Row; TIERS],
@@ -135,6 +137,7 @@ impl Fair {
     pub(crate) fn new(children: &[u32]) -> Self {
         Self {
             ready: 0,
+            latest: NONE,
             few: (children.len() <= FEW).then(|| Few::new(children)),
             rows: Default::default(),
         }
@@ -188,6 +191,7 @@ impl Fair {
         let row = &mut self.rows[tier as usize];
         row.weights += u64::from(share.weight);
         if let Some(few) = &mut self.few {
+            self.latest = child;
             let position = seats.seat(child).position;
             row.active |= 1 << position;
             let tag = few.tag_mut(position, kind(tier));
@@ -253,12 +257,20 @@ impl Fair {
         }
     }
 
+    /// Fetches what is known of few children.
+    #[inline]
+    pub(crate) fn prefetch_children(&self) {
+        if let Some(few) = &self.few {
+            few.prefetch();
+        }
+    }
+
     /// Who probably goes next, without any change.
     #[inline]
     pub(crate) fn guess(&self) -> Option<u32> {
         let row = self.rows.get(self.ready.trailing_zeros() as usize)?;
         match &self.few {
-            Some(few) => few.any(row.active),
+            Some(_) => Some(self.latest),
             None => row.groups.first(row.active),
         }
     }

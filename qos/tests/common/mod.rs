@@ -3,6 +3,7 @@
 
 pub(crate) mod frames;
 pub(crate) mod naive;
+pub(crate) mod senders;
 pub(crate) mod sim;
 pub(crate) mod water;
 

@@ -73,7 +73,7 @@ struct Fifo(VecDeque<Packet>);
 
 impl Fifo {
     /// Frames that may wait.
-    const LIMIT: usize = 64;
+    const LIMIT: usize = 128;
 
     fn new() -> Self {
         Self(VecDeque::with_capacity(Self::LIMIT))

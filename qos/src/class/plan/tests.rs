@@ -39,6 +39,15 @@ fn every_kind_of_wrong_tree_is_refused_with_the_class_and_the_reason() {
     let mut pps = child(1);
     pps.pps = PacketRate::from_segments_per_second(1000);
     pps.pps_burst = PacketBurst::Duration(999_999);
+    let flows = |change: fn(&mut FlowsConfig)| {
+        let mut flows = FlowsConfig::default();
+        change(&mut flows);
+        tree(vec![child(1).queue(LeafQueue::Flows(flows))])
+    };
+    let no_share = TreeConfig {
+        pool_share_percent: Some(0),
+        ..tree(vec![child(1)])
+    };
     let deep =
         |levels: u16| (1..levels).map(|minor| ClassConfig::new(id(minor)).parent(id(minor - 1)));
     let cases: Vec<(TreeConfig, &str)> = vec![
@@ -70,6 +79,27 @@ fn every_kind_of_wrong_tree_is_refused_with_the_class_and_the_reason() {
         (
             tree(vec![child(1).queue(LeafQueue::Fifo { frames: 0 })]),
             "class 1:1 may queue no frame",
+        ),
+        (no_share, "a leaf may hold 0 percent"),
+        (
+            flows(|flows| flows.frames = 0),
+            "class 1:1 may queue no frame",
+        ),
+        (
+            flows(|flows| flows.bytes = Some(0)),
+            "class 1:1 may queue no frame",
+        ),
+        (
+            flows(|flows| flows.buckets = 0),
+            "class 1:1 may queue no frame",
+        ),
+        (
+            flows(|flows| flows.buckets = 257),
+            "class 1:1 has 257 buckets",
+        ),
+        (
+            flows(|flows| flows.quantum = Some(0)),
+            "class 1:1 has quantum 0",
         ),
         (tree(vec![child(1).prio(4)]), "class 1:1 has prio 4"),
         (

@@ -1,10 +1,28 @@
 use crate::class::{ClassConfig, ClassId, FlowsConfig, LeafQueue, TreeConfig};
-use crate::engine::{ClassStats, Engine, Frame, LeafKey, Offer, Wake};
+use crate::engine::{ClassStats, Ecn, Engine, Frame, LeafKey, Offer, Wake};
 use crate::time::Time;
-use crate::wire::FrameShape;
+use crate::wire::{FrameShape, Framing};
+
+mod law;
+mod parts;
+mod room;
+mod sets;
+mod turns;
+
+use super::NONE;
 
 const FULL: FrameShape = FrameShape::single(1514);
 const MS: u64 = 1_000_000;
+
+/// A linear congruential generator: the same numbers everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (self.0 >> 33) % bound
+    }
+}
 
 /// One leaf of flows below a link.
 struct Link {
@@ -16,13 +34,17 @@ struct Link {
 
 impl Link {
     fn new(rate: &str, flows: FlowsConfig) -> Self {
+        Self::with(flows, |leaf| {
+            let root = ClassConfig::new(ClassId::new(1, 0)).ceil(rate.parse().unwrap());
+            TreeConfig::new(vec![root, leaf])
+        })
+    }
+
+    fn with(flows: FlowsConfig, tree: impl FnOnce(ClassConfig) -> TreeConfig) -> Self {
         let (root, leaf) = (ClassId::new(1, 0), ClassId::new(1, 1));
         let child = ClassConfig::new(leaf).parent(root);
-        let classes = vec![
-            ClassConfig::new(root).ceil(rate.parse().unwrap()),
-            child.queue(LeafQueue::Flows(flows)),
-        ];
-        let engine = Engine::new(&TreeConfig::new(classes)).unwrap();
+        let tree = tree(child.queue(LeafQueue::Flows(flows)));
+        let engine = Engine::new(&tree).unwrap();
         Self {
             leaf: engine.leaf(leaf).unwrap(),
             engine,
@@ -33,11 +55,8 @@ impl Link {
 
     fn offer(&mut self, flow: u32, ecn: bool) -> Offer {
         self.tokens += 1;
-        let frame = Frame {
-            flow: flow << 26,
-            ecn,
-            ..Frame::new(self.tokens, FULL)
-        };
+        let ecn = if ecn { Ecn::Ect0 } else { Ecn::NotEct };
+        let frame = Frame::new(self.tokens, FULL).flow(flow << 26).ecn(ecn);
         self.engine
             .offer(self.leaf, frame, Time::from_nanos(self.now))
     }

@@ -1,0 +1,230 @@
+//! A leaf's queue of flows: the sparse before the bulky, each kept short.
+//!
+//! Deficit round robin with new and old flows, so that a flow which sends little never waits behind
+//! one that sends much; and CoDel on every flow, which drops or marks by how long frames wait.
+//! Flows are hashed into buckets, which a leaf has only while frames wait in it. When the engine has
+//! none to give, the leaf is one queue under CoDel.
+#![allow(clippy::indexing_slicing)] // bucket numbers are the pool's own
+
+mod ack;
+mod codel;
+mod desk;
+mod pool;
+mod room;
+mod settings;
+mod turns;
+
+use super::class::NONE;
+use super::frame::Frame;
+use super::frames::Frames;
+use crate::class::FlowsConfig;
+use crate::counters::FlowCounters;
+use crate::wire::{Cost, FrameShape, Framing};
+
+use codel::Line;
+use desk::Desk;
+use pool::Pool;
+use settings::Table;
+
+/// What happened to frames besides being sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Toll {
+    pub(super) dropped: FlowCounters,
+    pub(super) marked: u64,
+    pub(super) filtered: u64,
+    pub(super) crowded: u64,
+}
+
+impl Toll {
+    /// Counts a segment that was cut off a frame which stays.
+    fn cut(&mut self, part: FrameShape, cost: Cost) {
+        let frames = self.dropped.frames;
+        self.dropped.add(part.len, cost);
+        self.dropped.frames = frames;
+    }
+}
+
+/// What all leaves of flows share.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    table: Table,
+    pool: Pool,
+    /// What happened in a leaf, until its counters have it.
+    toll: Option<Toll>,
+}
+
+impl Sets {
+    /// Begins a new tree: every queue is to be made or retuned.
+    pub(super) fn begin(&mut self) {
+        self.table.clear();
+    }
+
+    /// Ends it: makes room for this many sets.
+    pub(super) fn finish(&mut self, sets: u32) {
+        self.table.settle();
+        self.pool.grow(sets);
+    }
+
+    /// What happened to the frames of the leaf that was last pushed to or chosen from, once.
+    #[inline]
+    pub(super) fn toll(&mut self) -> Option<Toll> {
+        self.toll.as_ref()?;
+        self.toll.take()
+    }
+
+    /// The configuration behind a number of settings.
+    pub(super) fn config(&self, settings: u32) -> &FlowsConfig {
+        &self.table.row(settings).config
+    }
+
+    /// The number of a leaf's settings.
+    pub(super) fn settings(
+        &mut self,
+        config: FlowsConfig,
+        framing: Framing,
+        unit: u64,
+        full_size: u32,
+    ) -> u32 {
+        self.table.number(config, framing, unit, full_size)
+    }
+}
+
+/// The queue: all that a leaf of flows takes while it is empty.
+#[derive(Clone, Debug)]
+pub(super) struct Flows {
+    /// The frames of a leaf without buckets.
+    lone: Line,
+    /// What waits, by the frames' own lengths.
+    bytes: u64,
+    frames: u32,
+    settings: u32,
+    /// The first of its sets; [`NONE`] for none.
+    set: u32,
+    /// A frame was granted; it stays until it is sent.
+    chosen: bool,
+    /// And is to be marked.
+    mark: bool,
+}
+
+impl Flows {
+    /// An empty queue with these settings.
+    pub(super) const fn new(settings: u32) -> Self {
+        Self {
+            lone: Line::EMPTY,
+            bytes: 0,
+            frames: 0,
+            settings,
+            set: NONE,
+            chosen: false,
+            mark: false,
+        }
+    }
+
+    /// Takes other settings over; another number of buckets when it was empty.
+    pub(super) const fn retune(&mut self, settings: u32) {
+        self.settings = settings;
+    }
+
+    pub(super) const fn settings(&self) -> u32 {
+        self.settings
+    }
+
+    pub(super) const fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    fn desk<'a>(&'a mut self, sets: &'a mut Sets, frames: &'a mut Frames, now: u64) -> Desk<'a> {
+        Desk {
+            settings: sets.table.row(self.settings),
+            pool: &mut sets.pool,
+            leaf: self,
+            frames,
+            toll: &mut sets.toll,
+            now,
+        }
+    }
+
+    /// Takes a frame in. Without room, the flow that has most loses its oldest frame.
+    pub(super) fn push(
+        &mut self,
+        frames: &mut Frames,
+        sets: &mut Sets,
+        frame: &Frame,
+        now: u64,
+    ) -> bool {
+        // What is dropped stays in the pool until the caller asks for it.
+        if frames.is_full() {
+            return false;
+        }
+        let mut desk = self.desk(sets, frames, now);
+        desk.open();
+        let bucket = desk.bucket(frame);
+        desk.filter(bucket, frame);
+        let done = desk.make_room(frame.shape.len) && desk.append(bucket, *frame);
+        desk.close();
+        done
+    }
+
+    /// Chooses the frame that goes next, unless that is done; returns it, and whether it is to be
+    /// marked.
+    pub(super) fn choose(
+        &mut self,
+        frames: &mut Frames,
+        sets: &mut Sets,
+        now: u64,
+    ) -> Option<(Frame, bool)> {
+        let mut desk = self.desk(sets, frames, now);
+        if !desk.leaf.chosen {
+            desk.choose()?;
+        }
+        let frame = desk.first(desk.chosen())?;
+        Some((frame, desk.leaf.mark))
+    }
+
+    /// The chosen frame has gone as `sent`. Returns it if no part of it is left.
+    pub(super) fn sent(
+        &mut self,
+        frames: &mut Frames,
+        sets: &mut Sets,
+        sent: FrameShape,
+    ) -> Option<Frame> {
+        let mut desk = self.desk(sets, frames, 0);
+        let done = desk.leaf.chosen.then(|| desk.sent(sent))?;
+        desk.close();
+        done
+    }
+
+    /// Any frame, to empty the queue.
+    pub(super) fn take(&mut self, frames: &mut Frames, sets: &mut Sets) -> Option<Frame> {
+        (self.chosen, self.mark) = (false, false);
+        let set = self.set;
+        let frame = match sets.pool.heads.get(set as usize) {
+            None => self.lone.queue.pop(frames),
+            Some(head) => {
+                let places = head.places();
+                let mut all = (0..head.buckets).map(|at| places.number(at));
+                let full = |&at: &u32| sets.pool.buckets[at as usize].line.queue.frames > 0;
+                let full = all.find(full)?;
+                let bucket = &mut sets.pool.buckets[full as usize];
+                let frame = bucket.pop(frames)?;
+                bucket.bytes = bucket.bytes.saturating_sub(frame.shape.len.into());
+                Some(frame)
+            }
+        }?;
+        self.bytes = self.bytes.saturating_sub(frame.shape.len.into());
+        self.frames = self.frames.saturating_sub(1);
+        self.return_sets(&mut sets.pool);
+        Some(frame)
+    }
+
+    /// Gives the sets of an empty leaf back.
+    fn return_sets(&mut self, pool: &mut Pool) {
+        if self.frames == 0 && self.set != NONE {
+            pool.release(self.set);
+            self.set = NONE;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,383 @@
+//! Whose turn it is: deficit round robin over hosts, and over each host's flows.
+//!
+//! Both levels follow DRR++ (MacGregor & Shi 2000) as FQ-CoDel does (RFC 8290 §4.2): who was not
+//! there a moment ago goes first, until it has used up a quantum or run empty; then it joins the old
+//! ones, and it can be new again only after it has been found empty among these. Without host
+//! isolation all flows belong to one host, and what remains is FQ-CoDel.
+#![allow(clippy::indexing_slicing)] // links are numbers that the pool gave out itself
+
+use super::ack::Latest;
+use super::codel::Line;
+use super::pool::Pool;
+use crate::engine::class::NONE;
+
+/// Places in which a flow or host is looked for, from the one that its hash names: flows whose
+/// hashes name the same bucket stay apart as long as one of these is free (as in CAKE).
+const WAYS: u32 = 8;
+
+/// A queue of things with numbers, linked through themselves.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+impl List {
+    const EMPTY: Self = Self {
+        head: NONE,
+        tail: NONE,
+    };
+
+    fn push<T: Link>(&mut self, all: &mut [T], number: u32) {
+        *all[number as usize].next() = NONE;
+        if self.head == NONE {
+            self.head = number;
+        } else {
+            *all[self.tail as usize].next() = number;
+        }
+        self.tail = number;
+    }
+
+    fn pop<T: Link>(&mut self, all: &mut [T]) -> Option<u32> {
+        let head = (self.head != NONE).then_some(self.head)?;
+        self.head = *all[head as usize].next();
+        Some(head)
+    }
+}
+
+/// Those that are new, and those that are not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turns {
+    new: List,
+    old: List,
+}
+
+impl Turns {
+    pub(super) const EMPTY: Self = Self {
+        new: List::EMPTY,
+        old: List::EMPTY,
+    };
+
+    pub(super) fn enter<T: Link>(&mut self, all: &mut [T], number: u32) {
+        self.new.push(all, number);
+    }
+
+    fn first(&self) -> Option<u32> {
+        let list = if self.new.head == NONE {
+            self.old
+        } else {
+            self.new
+        };
+        (list.head != NONE).then_some(list.head)
+    }
+
+    /// Ends the turn of the first: it goes behind the old ones with a quantum more, or leaves if it
+    /// is an old one and idle.
+    fn pass<T: Link>(&mut self, all: &mut [T], quantum: i64, idle: bool) {
+        let was_new = self.new.head != NONE;
+        let list = if was_new {
+            &mut self.new
+        } else {
+            &mut self.old
+        };
+        let Some(number) = list.pop(all) else {
+            return;
+        };
+        let deficit = all[number as usize].deficit();
+        *deficit = deficit.saturating_add(quantum).min(quantum);
+        if idle && !was_new {
+            all[number as usize].leave();
+        } else {
+            self.old.push(all, number);
+        }
+    }
+
+    /// Takes all out.
+    fn clear<T: Link>(&mut self, all: &mut [T], mut each: impl FnMut(&mut [T], u32)) {
+        for list in [&mut self.new, &mut self.old] {
+            while let Some(number) = list.pop(all) {
+                each(all, number);
+                all[number as usize].leave();
+            }
+        }
+    }
+}
+
+/// What takes turns.
+pub(super) trait Link {
+    fn next(&mut self) -> &mut u32;
+    fn deficit(&mut self) -> &mut i64;
+    #[cfg(test)]
+    fn listed_deficit(&self) -> Option<i64>;
+    /// It is in no list any more.
+    fn leave(&mut self);
+    /// Whether it is in a list, and if so for which hash.
+    fn holder(&self) -> Option<u32>;
+    /// Whether others share it, until it leaves.
+    fn shared(&mut self) -> &mut bool;
+}
+
+/// Flows of one hash value, as a rule one.
+#[derive(Clone, Debug)]
+pub(super) struct Bucket {
+    pub(super) line: Line,
+    /// What waits, by the frames' own lengths.
+    pub(super) bytes: u64,
+    deficit: i64,
+    pub(super) latest: Latest,
+    next: u32,
+    flow: u32,
+    host: u32,
+    listed: bool,
+    shared: bool,
+}
+
+impl Bucket {
+    pub(super) const FREE: Self = Self {
+        line: Line::EMPTY,
+        bytes: 0,
+        deficit: 0,
+        latest: Latest::NONE,
+        next: NONE,
+        flow: 0,
+        host: NONE,
+        listed: false,
+        shared: false,
+    };
+}
+
+impl Link for Bucket {
+    fn next(&mut self) -> &mut u32 {
+        &mut self.next
+    }
+
+    fn deficit(&mut self) -> &mut i64 {
+        &mut self.deficit
+    }
+
+    #[cfg(test)]
+    fn listed_deficit(&self) -> Option<i64> {
+        self.listed.then_some(self.deficit)
+    }
+
+    fn leave(&mut self) {
+        self.listed = false;
+    }
+
+    fn holder(&self) -> Option<u32> {
+        self.listed.then_some(self.flow)
+    }
+
+    fn shared(&mut self) -> &mut bool {
+        &mut self.shared
+    }
+}
+
+/// Flows of one host.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    flows: Turns,
+    deficit: i64,
+    next: u32,
+    key: u32,
+    listed: bool,
+    shared: bool,
+}
+
+impl Host {
+    pub(super) const FREE: Self = Self {
+        flows: Turns::EMPTY,
+        deficit: 0,
+        next: NONE,
+        key: 0,
+        listed: false,
+        shared: false,
+    };
+}
+
+impl Link for Host {
+    fn next(&mut self) -> &mut u32 {
+        &mut self.next
+    }
+
+    fn deficit(&mut self) -> &mut i64 {
+        &mut self.deficit
+    }
+
+    #[cfg(test)]
+    fn listed_deficit(&self) -> Option<i64> {
+        self.listed.then_some(self.deficit)
+    }
+
+    fn leave(&mut self) {
+        self.listed = false;
+    }
+
+    fn holder(&self) -> Option<u32> {
+        self.listed.then_some(self.key)
+    }
+
+    fn shared(&mut self) -> &mut bool {
+        &mut self.shared
+    }
+}
+
+/// Where something with this hash is, else could be. Where all places are taken it shares the
+/// first, and as long as others have what they share, whoever has no place of his own belongs there:
+/// or a flow would find another place while frames of it wait in this one, and overtake itself.
+fn find<T: Link>(
+    all: &mut [T],
+    strays: &mut bool,
+    hash: u32,
+    mut ways: impl Iterator<Item = u32>,
+) -> u32 {
+    let Some(home) = ways.next() else {
+        return 0;
+    };
+    let holder = all[home as usize].holder();
+    if holder == Some(hash) || (holder.is_none() && !*strays) {
+        return home;
+    }
+    let mut vacant = None;
+    for number in std::iter::once(home).chain(ways) {
+        match all[number as usize].holder() {
+            Some(holder) if holder == hash => return number,
+            Some(_) => {}
+            None => vacant = vacant.or(Some(number)),
+        }
+    }
+    let shared = all[home as usize].shared();
+    match vacant {
+        Some(vacant) if holder.is_none() || !*shared => {
+            *strays |= vacant != home;
+            vacant
+        }
+        _ => {
+            *shared = true;
+            home
+        }
+    }
+}
+
+impl Pool {
+    /// The bucket of a flow from now on, among those in turn.
+    pub(super) fn bucket(&mut self, first: u32, flow: u32, host: u32, quantum: i64) -> u32 {
+        let ways = self.ways(first, flow);
+        let strays = &mut self.heads[first as usize].strays[0];
+        let number = find(&mut self.buckets, strays, flow, ways);
+        if self.buckets[number as usize].listed {
+            return number;
+        }
+        let host = self.host(first, host, quantum);
+        self.buckets[number as usize] = Bucket {
+            deficit: quantum,
+            flow,
+            host,
+            listed: true,
+            ..Bucket::FREE
+        };
+        let flows = &mut self.hosts[host as usize].flows;
+        flows.enter(&mut self.buckets, number);
+        number
+    }
+
+    /// Where something with this hash may be, best first.
+    fn ways(&self, first: u32, hash: u32) -> impl Iterator<Item = u32> + use<> {
+        let head = &self.heads[first as usize];
+        let (count, places) = (head.buckets, head.places());
+        // Both factors have 32 bits, and the product's upper half is below the count.
+        let home = u64::from(hash).wrapping_mul(count.into()) >> 32;
+        let home = u32::try_from(home).unwrap_or(0);
+        (0..WAYS.min(count)).map(move |way| {
+            let at = home.saturating_add(way);
+            places.number(if at < count {
+                at
+            } else {
+                at.wrapping_sub(count)
+            })
+        })
+    }
+
+    fn host(&mut self, first: u32, key: u32, quantum: i64) -> u32 {
+        let ways = self.ways(first, key);
+        let strays = &mut self.heads[first as usize].strays[1];
+        let number = find(&mut self.hosts, strays, key, ways);
+        if !self.hosts[number as usize].listed {
+            self.hosts[number as usize] = Host {
+                deficit: quantum,
+                key,
+                listed: true,
+                ..Host::FREE
+            };
+            let hosts = &mut self.heads[first as usize].hosts;
+            hosts.enter(&mut self.hosts, number);
+        }
+        number
+    }
+
+    /// The bucket whose turn it is.
+    ///
+    /// Takes constant time on average: whoever is passed over either leaves, or moves from the new
+    /// to the old, once for every time it was entered; or it has used up its quantum, and what it
+    /// gets for the next round makes good for the one frame that took it below zero.
+    pub(super) fn choose(&mut self, first: u32) -> Option<u32> {
+        let Self {
+            heads,
+            buckets,
+            hosts,
+            ..
+        } = self;
+        let head = &mut heads[first as usize];
+        loop {
+            let number = head.hosts.first()?;
+            let host = &mut hosts[number as usize];
+            let mut idle = false;
+            if host.deficit > 0 {
+                let bucket = host.choose(buckets, head.quantum);
+                if bucket.is_some() {
+                    return bucket;
+                }
+                idle = true;
+            }
+            head.hosts.pass(hosts, head.quantum, idle);
+        }
+    }
+
+    /// Charges a flow and its host for what was sent.
+    pub(super) fn charge(&mut self, first: u32, bucket: u32, cost: i64) {
+        let head = &mut self.heads[first as usize];
+        head.quantum = head.quantum.max(cost);
+        let bucket = &mut self.buckets[bucket as usize];
+        bucket.deficit = bucket.deficit.saturating_sub(cost);
+        let host = &mut self.hosts[bucket.host as usize];
+        host.deficit = host.deficit.saturating_sub(cost);
+    }
+
+    /// Takes everybody out of turn.
+    pub(super) fn unlist_all(&mut self, first: u32) {
+        let Self {
+            heads,
+            buckets,
+            hosts,
+            ..
+        } = self;
+        heads[first as usize].hosts.clear(hosts, |hosts, number| {
+            hosts[number as usize].flows.clear(buckets, |_, _| {});
+        });
+    }
+}
+
+impl Host {
+    /// The flow whose turn it is, if any has frames.
+    fn choose(&mut self, buckets: &mut [Bucket], quantum: i64) -> Option<u32> {
+        loop {
+            let number = self.flows.first()?;
+            let bucket = &buckets[number as usize];
+            let idle = bucket.line.queue.frames == 0;
+            if !idle && bucket.deficit > 0 {
+                return Some(number);
+            }
+            self.flows.pass(buckets, quantum, idle);
+        }
+    }
+}
