@@ -1,9 +1,7 @@
-//! T4, T6, T10: who gets how much, against the closed form in exact fractions.
+//! T6, T10: who gets how much, against the closed form in exact fractions.
 #![allow(clippy::unwrap_used)] // in helpers, too, a panic is a failed test
 
 mod common;
-
-use std::collections::BTreeMap;
 
 use common::Rng;
 use common::sim::{FULL, Shapes, Sim, TINY, When, child, id, rate, tree};
@@ -107,36 +105,6 @@ fn random_trees_share_by_the_closed_form() {
             }
         }
         assert_closed_form(&tree("100mbit", classes), &leaves, 0.005);
-    }
-}
-
-/// Jain's index of what the leaves sent.
-fn jain(sent: &BTreeMap<ClassId, u64>) -> f64 {
-    let values: Vec<f64> = sent
-        .values()
-        .map(|&bytes| f64::from(u32::try_from(bytes).unwrap()))
-        .collect();
-    let sum: f64 = values.iter().sum();
-    let squares: f64 = values.iter().map(|value| value * value).sum();
-    sum * sum / (f64::from(u32::try_from(values.len()).unwrap()) * squares)
-}
-
-#[test]
-fn equal_weights_get_equal_shares() {
-    for count in [2_u16, 10, 100, 1000] {
-        let link = ["1gbit", "40gbit"][usize::from(count > 100)];
-        let mut sim = Sim::new(&tree(link, (1..=count).map(child).collect()));
-        for minor in 1..=count {
-            let shape = [FULL, TINY][usize::from(minor % 2)];
-            sim.greedy(id(1, minor), shape);
-        }
-        sim.run(SECOND / 100);
-        let short = jain(&sim.measure(SECOND / 100));
-        assert!(short >= 0.99, "{count} classes: {short} in 10 ms");
-        if count <= 10 {
-            let long = jain(&sim.measure(SECOND));
-            assert!(long >= 0.9999, "{count} classes: {long} in 1 s");
-        }
     }
 }
 
