@@ -80,11 +80,11 @@ fn equal_weights_get_equal_shares_in_a_second() {
         (10, 0, "100mbit"),
         (100, 0, "200mbit"),
         (1000, 0, "1gbit"),
-        (10_000, 0, "10gbit"),
+        (10_000, 0, "7gbit"),
         (10, 2, "100mbit"),
         (100, 10, "200mbit"),
         (1000, 10, "1gbit"),
-        (10_000, 100, "10gbit"),
+        (10_000, 100, "7gbit"),
     ] {
         assert_equal_shares(count, guests, link, SECOND, 999_900);
     }

@@ -124,7 +124,7 @@ fn polls_later_than_the_burst_lose_what_the_integral_and_the_bucket_say() {
         // A poll j late loses j - 2 ms where that is positive: the mean over 0..J is the integral
         // (J - 2 ms)^2 / 2J.
         let over = i128::from(jitter) - 2_000_000;
-        let mean = (over * over << 32) / (2 * i128::from(jitter));
+        let mean = ((over * over) << 32) / (2 * i128::from(jitter));
         let integral = i128::from(ceil.bits_per_second()) * mean * i128::from(run.polls);
         assert!(close(integral), "{jitter}: {loss} instead of {integral}");
     }

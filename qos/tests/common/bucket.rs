@@ -10,6 +10,7 @@ pub(crate) const WHOLE: i128 = 1_000_000;
 
 /// A level that fills at the rate up to the burst, and from which a unit of any size may be taken
 /// while it is not below zero. In millionths of [`BYTE`].
+#[derive(Clone)]
 pub(crate) struct Bucket {
     rate: i128,
     burst: i128,

@@ -24,6 +24,9 @@ pub(crate) struct Fluid {
     leaves: Vec<ClassId>,
     /// Of each leaf, in parts of a byte.
     pub(crate) shares: Vec<i128>,
+    /// Of each leaf, the sum over its path but the root of its share of what that class gets: one for
+    /// itself, and so on. In parts.
+    pub(crate) reach: Vec<i128>,
 }
 
 impl Fluid {
@@ -31,10 +34,14 @@ impl Fluid {
         let classes = tree.classes.iter();
         Self {
             parents: classes.clone().map(|c| (c.id, c.parent)).collect(),
-            weights: classes.clone().map(|c| (c.id, c.weight.unwrap_or(1).into())).collect(),
+            weights: classes
+                .clone()
+                .map(|c| (c.id, c.weight.unwrap_or(1).into()))
+                .collect(),
             waiting: classes.map(|c| (c.id, 0)).collect(),
             leaves: leaves.to_vec(),
             shares: vec![0; leaves.len()],
+            reach: vec![0; leaves.len()],
         }
     }
 
@@ -46,7 +53,9 @@ impl Fluid {
     pub(crate) fn set(&mut self, leaf: usize, waits: bool) {
         for class in self.path(self.leaves[leaf]) {
             let count = self.waiting.get_mut(&class).unwrap();
-            *count = count.checked_add_signed(if waits { 1 } else { -1 }).unwrap();
+            *count = count
+                .checked_add_signed(if waits { 1 } else { -1 })
+                .unwrap();
         }
         let mut sums: BTreeMap<ClassId, i128> = BTreeMap::new();
         for (class, &count) in &self.waiting {
@@ -56,19 +65,24 @@ impl Fluid {
         }
         for n in 0..self.leaves.len() {
             let leaf = self.leaves[n];
-            let divide = |share: i128, class: &ClassId| match self.parents[class] {
-                None => share,
-                Some(parent) => {
-                    let sum = sums[&parent];
-                    assert!(sum <= LARGEST_SUM && share % sum == 0, "a share that is rounded");
-                    share / sum * self.weights[class]
-                }
-            };
-            self.shares[n] = match self.waiting[&leaf] {
-                0 => 0,
-                // From the root down, so that every division is by what is still in the fraction.
-                _ => self.path(leaf).iter().rev().fold(PART, divide),
-            };
+            (self.shares[n], self.reach[n]) = (0, 0);
+            if self.waiting[&leaf] == 0 {
+                continue;
+            }
+            let mut share = PART;
+            for class in self.path(leaf) {
+                let Some(parent) = self.parents[&class] else {
+                    break;
+                };
+                self.reach[n] += share;
+                let sum = sums[&parent];
+                assert!(
+                    sum <= LARGEST_SUM && share % sum == 0,
+                    "a share that is rounded"
+                );
+                share = share / sum * self.weights[&class];
+            }
+            self.shares[n] = share;
         }
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod bucket;
 pub(crate) mod drive;
 pub(crate) mod fluid;
+pub(crate) mod ledger;
 pub(crate) mod sim;
 pub(crate) mod water;
 
