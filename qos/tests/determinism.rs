@@ -67,7 +67,14 @@ fn varied(round: u16, many: u16) -> TreeConfig {
                 ce_threshold_nanos: None,
             }),
         };
-        let parent = id(1, if (n + round) % 5 == 0 { 2 } else { 1 + n % 2 });
+        let parent = id(
+            1,
+            if (n + round).is_multiple_of(5) {
+                2
+            } else {
+                1 + n % 2
+            },
+        );
         let mut class = ClassConfig::new(id(2, n)).parent(parent).queue(queue);
         class.weight = (n % 4 > 0).then(|| u32::from(1 + n * round));
         class.prio = u8::try_from(n % 3).unwrap();
