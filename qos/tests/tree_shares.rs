@@ -1,12 +1,10 @@
-//! T4, T6, T10: who gets how much, against the closed form in exact fractions.
+//! T6: who gets how much, against the closed form in exact fractions.
 #![allow(clippy::unwrap_used)] // in helpers, too, a panic is a failed test
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use common::Rng;
-use common::sim::{FULL, Shapes, Sim, TINY, When, child, id, rate, tree};
+use common::sim::{FULL, Shapes, Sim, TINY, When, id, rate, tree};
 use common::water::fill;
 use qos::{ClassConfig, ClassId, Rate, TreeConfig};
 
@@ -41,42 +39,6 @@ fn class(minor: u16, parent: u16, weight: u32) -> ClassConfig {
         .weight(weight)
 }
 
-/// Every subset of the leaves is backlogged once.
-fn assert_matrix(tree: &TreeConfig, leaves: &[ClassId]) {
-    for set in 1..1_u32 << leaves.len() {
-        let active = (0..).zip(leaves).filter(|(n, _)| set >> n & 1 == 1);
-        let active: Vec<ClassId> = active.map(|(_, &leaf)| leaf).collect();
-        assert_closed_form(tree, &active, 0.005);
-    }
-}
-
-#[test]
-fn two_levels_borrow_by_the_closed_form() {
-    let classes = vec![
-        class(1, 0, 1).rate(rate("30mbit")),
-        class(2, 0, 3).rate(rate("10mbit")).ceil(rate("50mbit")),
-        class(3, 0, 2).prio(1),
-        class(4, 0, 1).prio(1).rate(rate("5mbit")),
-    ];
-    let leaves: Vec<ClassId> = (1..5).map(|minor| id(1, minor)).collect();
-    assert_matrix(&tree("100mbit", classes), &leaves);
-}
-
-#[test]
-fn three_levels_borrow_from_the_nearest_first() {
-    // The tree of the HTB user guide: two customers, one with two kinds of traffic.
-    let classes = vec![
-        class(1, 0, 40).rate(rate("40mbit")).ceil(rate("100mbit")),
-        class(2, 0, 60).rate(rate("60mbit")).ceil(rate("90mbit")),
-        class(3, 1, 30).rate(rate("30mbit")),
-        class(4, 1, 10).rate(rate("10mbit")),
-        class(5, 2, 1).rate(rate("20mbit")),
-        class(6, 2, 1).ceil(rate("30mbit")),
-    ];
-    let leaves: Vec<ClassId> = (3..7).map(|minor| id(1, minor)).collect();
-    assert_matrix(&tree("100mbit", classes), &leaves);
-}
-
 #[test]
 fn random_trees_share_by_the_closed_form() {
     let mut rng = Rng(11);
@@ -107,36 +69,6 @@ fn random_trees_share_by_the_closed_form() {
             }
         }
         assert_closed_form(&tree("100mbit", classes), &leaves, 0.005);
-    }
-}
-
-/// Jain's index of what the leaves sent.
-fn jain(sent: &BTreeMap<ClassId, u64>) -> f64 {
-    let values: Vec<f64> = sent
-        .values()
-        .map(|&bytes| f64::from(u32::try_from(bytes).unwrap()))
-        .collect();
-    let sum: f64 = values.iter().sum();
-    let squares: f64 = values.iter().map(|value| value * value).sum();
-    sum * sum / (f64::from(u32::try_from(values.len()).unwrap()) * squares)
-}
-
-#[test]
-fn equal_weights_get_equal_shares() {
-    for count in [2_u16, 10, 100, 1000] {
-        let link = ["1gbit", "40gbit"][usize::from(count > 100)];
-        let mut sim = Sim::new(&tree(link, (1..=count).map(child).collect()));
-        for minor in 1..=count {
-            let shape = [FULL, TINY][usize::from(minor % 2)];
-            sim.greedy(id(1, minor), shape);
-        }
-        sim.run(SECOND / 100);
-        let short = jain(&sim.measure(SECOND / 100));
-        assert!(short >= 0.99, "{count} classes: {short} in 10 ms");
-        if count <= 10 {
-            let long = jain(&sim.measure(SECOND));
-            assert!(long >= 0.9999, "{count} classes: {long} in 1 s");
-        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! What the property tests share: a seeded random source and the exact arrival-curve meter.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod bucket;
+pub(crate) mod drive;
+pub(crate) mod fluid;
 pub(crate) mod frames;
+pub(crate) mod ledger;
 pub(crate) mod naive;
 pub(crate) mod senders;
 pub(crate) mod sim;

@@ -57,6 +57,7 @@ pub(crate) enum When {
     Always,
     /// A frame every so many nanoseconds.
     Every(u64),
+    Never,
     /// Always, but only in every other period of so many nanoseconds.
     OnOff(u64),
 }
@@ -79,6 +80,7 @@ impl Source {
     fn due(&self, now: u64) -> bool {
         match self.when {
             When::Always => true,
+            When::Never => false,
             When::Every(period) => now / period > self.gone,
             When::OnOff(period) => (now / period).is_multiple_of(2),
         }
@@ -86,7 +88,7 @@ impl Source {
 
     fn next_arrival(&self, now: u64) -> u64 {
         match self.when {
-            When::Always => u64::MAX,
+            When::Always | When::Never => u64::MAX,
             When::Every(period) | When::OnOff(period) => (now / period + 1) * period,
         }
     }

@@ -1,4 +1,4 @@
-//! T5, T7: against deficit round robin, the plain baseline, and against the fluid it stands for.
+//! Long-run shares against deficit round robin, the plain baseline.
 #![allow(clippy::unwrap_used)] // in helpers, too, a panic is a failed test
 #![allow(clippy::cast_precision_loss)] // measurements, compared with a tolerance
 
@@ -102,53 +102,5 @@ fn long_run_shares_are_those_of_deficit_round_robin() {
             (got / want - 1.0).abs() < 0.02,
             "{leaf}: {got} instead of {want}"
         );
-    }
-}
-
-#[test]
-fn no_window_lags_the_fluid_by_more_than_every_level_s_own_unfairness() {
-    let (tree, leaves) = weighted();
-    let mut sim = Sim::new(&tree);
-    for &leaf in &leaves {
-        sim.source(leaf, Shapes::Mixed, When::Always);
-    }
-    // The fluid: all leaves are always backlogged, so each gets a fixed part of what is sent.
-    let part = |id: ClassId| {
-        let class = tree.classes.iter().find(|class| class.id == id).unwrap();
-        let of = |other: &&ClassConfig| other.parent == class.parent;
-        let all: u32 = tree
-            .classes
-            .iter()
-            .filter(of)
-            .map(|c| c.weight.unwrap())
-            .sum();
-        (
-            f64::from(class.weight.unwrap()) / f64::from(all),
-            class.parent.unwrap(),
-        )
-    };
-    let mut total = 0.0;
-    let mut ahead: BTreeMap<ClassId, (f64, f64, f64)> = BTreeMap::new();
-    sim.run_with(300_000_000, |sent| {
-        total += sent.wire as f64;
-        for &leaf in &leaves {
-            let (own, guest) = part(leaf);
-            let share = own * part(guest).0;
-            let (bytes, low, high) = ahead.entry(leaf).or_default();
-            *bytes += if sent.id == leaf {
-                sent.wire as f64
-            } else {
-                0.0
-            };
-            let gap = *bytes - share * total;
-            (*low, *high) = (low.min(gap), high.max(gap));
-        }
-    });
-    // A visit is a quantum and the end of a super-frame; per level two of them, by the proof for
-    // exact nodes, of which a leaf bears its part of the guest's.
-    let visit = 62_500.0 + 70_000.0;
-    for (leaf, (_, low, high)) in ahead {
-        let bound = 2.0 * visit + part(leaf).0 * 2.0 * visit;
-        assert!(high - low <= bound, "{leaf}: {} above {bound}", high - low);
     }
 }
