@@ -67,6 +67,7 @@
 //! | [`gcra`] | [`Gcra`]: one limit, kept as one instant |
 //! | [`limiter`] | [`Limiter`]: a byte limit and a packet limit of one frame stream, without a tree |
 //! | [`counters`] | [`FlowCounters`]: what passed |
+//! | [`sim`] | a tree tried out in virtual time, with TCP among its traffic: [`sim::Scenario`] |
 //!
 //! Inside: `fair`, who of the children goes next, and `wheel`, what is to happen when.
 //!
@@ -116,6 +117,7 @@ mod fair;
 pub mod gcra;
 pub mod inverse;
 pub mod limiter;
+pub mod sim;
 pub mod time;
 pub mod units;
 mod wheel;

@@ -1,0 +1,486 @@
+//! The link at work: flows put frames into leaves, the engine names them, the wire takes one at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::events::{Ack, Agenda, Event};
+use super::flow::Flow;
+use super::meter::{LeafMeter, SourceMeter};
+use super::random::Random;
+use super::scenario::{Scenario, ScenarioError, Source, Traffic};
+use super::tcp::{Burst, Counters};
+use crate::class::{ClassConfig, ClassId, LeafQueue, TreeConfig};
+use crate::engine::{ClassSnapshot, Engine, Frame, Grant, Hold, LeafKey, Offer, Wake};
+use crate::time::Time;
+use crate::units::Rate;
+use crate::wire::{FrameShape, Framing};
+
+/// Frames that a sender's own machine queues for a leaf without a queue: a ring of 256, and the 1000 of
+/// an ordinary queueing discipline before it.
+const HELD: usize = 1256;
+
+/// Frames of one TCP flow that wait in a leaf without a queue: the sender's kernel keeps more from
+/// piling up below TCP (Linux's TCP small queues).
+const SMALL_QUEUE: u32 = 2;
+
+/// Frames that a flood has waiting where it always has some.
+const FLOOD_HELD: u32 = 2;
+
+/// How long a flood waits when all room is taken by others, in nanoseconds.
+const FLOOD_RETRY: u64 = 1_000_000;
+
+/// A frame that waits; its number is the engine's token.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    flow: u32,
+    since: u64,
+    /// What is left of it.
+    shape: FrameShape,
+    /// For TCP: what is left of which burst.
+    burst: Burst,
+}
+
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub(super) id: ClassId,
+    key: LeafKey,
+    queue: LeafQueue,
+    framing: Framing,
+    /// What waits with the sender.
+    held: VecDeque<u64>,
+    /// Floods, to be filled up when something has gone.
+    floods: Vec<u32>,
+    pub(super) meter: LeafMeter,
+}
+
+#[derive(Debug)]
+struct Wire {
+    rate: Rate,
+    /// Busy until then.
+    free: Time,
+    /// When the engine will be polled.
+    poll: u64,
+}
+
+/// The whole simulation.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) engine: Engine,
+    agenda: Agenda,
+    now: u64,
+    end: u64,
+    bin: u64,
+    random: Random,
+    pub(super) leaves: Vec<Leaf>,
+    by_key: BTreeMap<LeafKey, usize>,
+    pub(super) flows: Vec<Flow>,
+    pub(super) sources: Vec<SourceMeter>,
+    packets: Vec<Packet>,
+    unused: Vec<u64>,
+    wire: Wire,
+    /// The engine's counters when counting began.
+    pub(super) before: Vec<ClassSnapshot>,
+    pub(super) events: u64,
+}
+
+impl World {
+    /// Everything in place, and nothing sent. The scenario was checked.
+    pub(super) fn new(scenario: &Scenario) -> Result<Self, ScenarioError> {
+        let engine = Engine::new(&scenario.tree)?;
+        let leaf = |class: &ClassConfig| {
+            let series = vec![0; scenario.bins as usize];
+            Some(Leaf {
+                id: class.id,
+                key: engine.leaf(class.id)?,
+                queue: class.queue,
+                framing: framing(&scenario.tree, class),
+                held: VecDeque::new(),
+                floods: Vec::new(),
+                meter: LeafMeter {
+                    series,
+                    ..LeafMeter::default()
+                },
+            })
+        };
+        let leaves: Vec<Leaf> = scenario.tree.classes.iter().filter_map(leaf).collect();
+        let by_key = (0..).zip(&leaves).map(|(i, leaf)| (leaf.key, i)).collect();
+        let mut world = Self {
+            engine,
+            agenda: Agenda::default(),
+            now: 0,
+            end: scenario.nanos,
+            bin: scenario.nanos.div_ceil(u64::from(scenario.bins)),
+            random: Random(scenario.seed),
+            leaves,
+            by_key,
+            flows: Vec::new(),
+            sources: vec![SourceMeter::default(); scenario.sources.len()],
+            packets: Vec::new(),
+            unused: Vec::new(),
+            wire: Wire {
+                rate: scenario.link()?,
+                free: Time::ZERO,
+                poll: u64::MAX,
+            },
+            before: Vec::new(),
+            events: 0,
+        };
+        world.agenda.add(scenario.warm_up_nanos, Event::Measure);
+        for (number, source) in scenario.sources.iter().enumerate() {
+            world.add_flows(number, source);
+        }
+        Ok(world)
+    }
+
+    fn add_flows(&mut self, number: usize, source: &Source) {
+        let leaf = self.leaves.iter().position(|leaf| leaf.id == source.class);
+        for _ in 0..source.flows {
+            // The check has found the leaf, and few enough flows to number.
+            let (Some(leaf), Ok(flow)) = (leaf, u32::try_from(self.flows.len())) else {
+                return;
+            };
+            let new = Flow::new(number, leaf, source, &mut self.random);
+            self.agenda.add(new.due(), Event::Start(flow));
+            self.flows.push(new);
+        }
+    }
+
+    pub(super) const fn bin_nanos(&self) -> u64 {
+        self.bin
+    }
+
+    /// Runs to the end.
+    pub(super) fn run(&mut self) {
+        while let Some((at, event)) = self.agenda.next(self.end) {
+            self.now = at;
+            self.events += 1;
+            self.handle(event);
+            self.send();
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Start(flow) | Event::Tick(flow)
+                if self.flows[flow as usize].stop <= self.now => {}
+            Event::Start(flow) => self.start(flow),
+            Event::Tick(flow) => self.tick(flow),
+            Event::Ack(ack) => self.acknowledge(ack),
+            Event::Timeout(flow) => {
+                if let Some(connection) = &mut self.flows[flow as usize].connection {
+                    connection.timeout(self.now);
+                }
+                self.pump(flow);
+            }
+            Event::WireFree => {}
+            Event::Poll => self.wire.poll = u64::MAX,
+            Event::Measure => self.measure(),
+        }
+    }
+
+    /// Forgets what was counted until now.
+    fn measure(&mut self) {
+        self.before = self.engine.snapshot();
+        for leaf in &mut self.leaves {
+            leaf.meter.reset();
+        }
+        for source in &mut self.sources {
+            *source = SourceMeter::default();
+        }
+        for connection in self.flows.iter_mut().filter_map(|f| f.connection.as_mut()) {
+            connection.counters = Counters::default();
+        }
+    }
+
+    fn start(&mut self, number: u32) {
+        let flow = &self.flows[number as usize];
+        match flow.traffic {
+            Traffic::Cbr(_) | Traffic::OnOff(_) => self.tick(number),
+            Traffic::Tcp(_) => self.pump(number),
+            Traffic::Flood(_) => {
+                self.leaves[flow.leaf].floods.push(number);
+                self.flood(number);
+            }
+        }
+    }
+
+    fn tick(&mut self, number: u32) {
+        let flow = &mut self.flows[number as usize];
+        if let Traffic::Flood(_) = flow.traffic {
+            return self.flood(number);
+        }
+        flow.step(self.now, &mut self.random);
+        let due = flow.due();
+        self.agenda.add(due, Event::Tick(number));
+        self.put(number, SINGLE);
+    }
+
+    /// Has as many frames of a flood wait as its leaf is meant to hold.
+    fn flood(&mut self, number: u32) {
+        let flow = &self.flows[number as usize];
+        let most = match self.leaves[flow.leaf].queue {
+            LeafQueue::Hold => FLOOD_HELD,
+            LeafQueue::Fifo { frames } => frames,
+            LeafQueue::Flows(flows) => flows.frames,
+        };
+        if flow.stop <= self.now {
+            return;
+        }
+        for _ in flow.waiting..most {
+            if !self.put(number, SINGLE) {
+                break;
+            }
+        }
+        if self.flows[number as usize].waiting == 0 {
+            self.agenda.add(self.now + FLOOD_RETRY, Event::Tick(number));
+        }
+    }
+
+    /// Has a connection send what it may.
+    fn pump(&mut self, number: u32) {
+        loop {
+            let flow = &mut self.flows[number as usize];
+            let held = self.leaves[flow.leaf].queue == LeafQueue::Hold;
+            let Some(connection) = &mut flow.connection else {
+                return;
+            };
+            if flow.stop <= self.now {
+                return;
+            }
+            let full = held && flow.waiting >= SMALL_QUEUE;
+            let burst = if full {
+                None
+            } else {
+                connection.burst(self.now)
+            };
+            let Some(burst) = burst else {
+                if let Some(at) = connection.timer() {
+                    self.agenda.add(at, Event::Timeout(number));
+                }
+                return;
+            };
+            self.put(number, burst);
+        }
+    }
+
+    fn acknowledge(&mut self, ack: Ack) {
+        let flow = &mut self.flows[ack.flow as usize];
+        let (Some(connection), Traffic::Tcp(tcp)) = (&mut flow.connection, flow.traffic) else {
+            return;
+        };
+        let (rtt, new) = connection.acknowledge(ack, self.now);
+        let source = &mut self.sources[flow.source];
+        source.arrived += new * u64::from(tcp.mss);
+        if let Some(rtt) = rtt {
+            source.rtt.add(rtt, ack.count.into());
+        }
+        if new > 0 && connection.done() {
+            source.finished = Some(self.now);
+        }
+        self.pump(ack.flow);
+    }
+
+    /// Puts a frame of a flow into its leaf. Returns whether the leaf took it.
+    fn put(&mut self, number: u32, burst: Burst) -> bool {
+        let flow = &mut self.flows[number as usize];
+        let leaf = &mut self.leaves[flow.leaf];
+        let shape = flow.shape(burst.count);
+        let cost = leaf.framing.cost(shape);
+        leaf.meter.offered.add(shape.len, cost);
+        self.sources[flow.source].offered.add(shape.len, cost);
+        flow.waiting += 1;
+        let frame = Frame {
+            token: 0,
+            shape,
+            flow: flow.hash,
+            ecn: flow.ecn(),
+        };
+        let packet = Packet {
+            flow: number,
+            since: self.now,
+            shape,
+            burst,
+        };
+        let token = self.keep(packet);
+        let now = Time::from_nanos(self.now);
+        let leaf = &mut self.leaves[self.flows[number as usize].leaf];
+        let taken = if leaf.queue == LeafQueue::Hold {
+            let room = leaf.held.len() < HELD;
+            if room {
+                leaf.held.push_back(token);
+                self.engine.backlogged(leaf.key, now);
+            }
+            room
+        } else {
+            let frame = Frame { token, ..frame };
+            self.engine.offer(leaf.key, frame, now) == Offer::Queued
+        };
+        if !taken {
+            self.lose(token, shape);
+        }
+        self.collect_dropped();
+        taken
+    }
+
+    fn keep(&mut self, packet: Packet) -> u64 {
+        if let Some(token) = self.unused.pop() {
+            self.packets[index(token)] = packet;
+            return token;
+        }
+        self.packets.push(packet);
+        self.packets.len() as u64 - 1
+    }
+
+    /// Takes back what leaves of flows have dropped.
+    fn collect_dropped(&mut self) {
+        while let Some(frame) = self.engine.dropped() {
+            self.lose(frame.token, frame.shape);
+        }
+    }
+
+    /// A frame, or the first segments of it, will never arrive.
+    fn lose(&mut self, token: u64, part: FrameShape) {
+        let (packet, segments) = self.advance(token, part);
+        let flow = &self.flows[packet.flow as usize];
+        self.sources[flow.source].lost += u64::from(segments);
+        self.leaves[flow.leaf].meter.lost += u64::from(segments);
+    }
+
+    /// Takes the first segments off a waiting frame, all of them maybe. Returns the frame as it was,
+    /// and how many segments.
+    fn advance(&mut self, token: u64, part: FrameShape) -> (Packet, u32) {
+        let packet = &mut self.packets[index(token)];
+        let before = *packet;
+        // The same for every framing.
+        let segments = Framing::ETHERNET.cost(part).segments;
+        if let Some(rest) = packet.shape.after(part) {
+            packet.shape = rest;
+            packet.burst.first += u64::from(segments);
+            packet.burst.count -= segments;
+        } else {
+            self.unused.push(token);
+            self.flows[before.flow as usize].waiting -= 1;
+        }
+        (before, segments)
+    }
+
+    /// Sends while the wire is free and something may go.
+    fn send(&mut self) {
+        let now = Time::from_nanos(self.now);
+        while self.wire.free <= now {
+            let grant = self.engine.peek(now);
+            self.collect_dropped();
+            let Some(grant) = grant else {
+                return self.wait();
+            };
+            self.transmit(&grant);
+        }
+    }
+
+    /// Nothing may go: comes back when the engine says.
+    fn wait(&mut self) {
+        let at = match self.engine.next_wake(Time::from_nanos(self.now)) {
+            Wake::Now => self.now,
+            Wake::At(at) => at.ceil_nanos(),
+            Wake::Idle => return,
+        };
+        if at < self.wire.poll {
+            self.wire.poll = at;
+            self.agenda.add(at, Event::Poll);
+        }
+    }
+
+    /// Puts a granted frame, or the part of it that should go now, onto the wire.
+    fn transmit(&mut self, grant: &Grant) {
+        let Some(&number) = self.by_key.get(&grant.leaf) else {
+            return self.engine.hold(Hold::Empty);
+        };
+        let held = self.leaves[number].held.front().copied();
+        let Some(token) = grant.frame.map(|frame| frame.token).or(held) else {
+            return self.engine.hold(Hold::Empty);
+        };
+        let whole = self.packets[index(token)].shape;
+        let peeled = whole.peel(grant.segments(whole));
+        let part = peeled.map_or(whole, |(part, _)| part);
+        self.engine.commit(part);
+        let cost = grant.framing.cost(part);
+        let (packet, segments) = self.advance(token, part);
+        let leaf = &mut self.leaves[number];
+        if grant.frame.is_none() && peeled.is_none() {
+            leaf.held.pop_front();
+        }
+        let waited = self.now - packet.since;
+        leaf.meter.delay.add(waited, segments.into());
+        if let Some(bin) = leaf.meter.series.get_mut(index(self.now / self.bin)) {
+            *bin += cost.wire_bytes;
+        }
+        let flow = &self.flows[packet.flow as usize];
+        let source = &mut self.sources[flow.source];
+        source.delay.add(waited, segments.into());
+        source.marked += u64::from(if grant.mark { segments } else { 0 });
+        let left = self.occupy(cost.wire_bytes);
+        self.deliver(&packet, part, segments, left, grant.mark);
+        self.refill(packet.flow, number);
+    }
+
+    /// Occupies the wire for these bytes; returns when the last of them has left.
+    fn occupy(&mut self, bytes: u64) -> u64 {
+        let now = Time::from_nanos(self.now);
+        // The clock's whole nanoseconds lose nothing of a busy wire.
+        let idle = now.since(self.wire.free).as_nanos() > 0;
+        let begin = if idle { now } else { self.wire.free };
+        self.wire.free = begin.saturating_add(self.wire.rate.inverse().cost(bytes));
+        let left = self.wire.free.ceil_nanos();
+        self.agenda.add(left, Event::WireFree);
+        left
+    }
+
+    fn deliver(&mut self, packet: &Packet, part: FrameShape, count: u32, left: u64, marked: bool) {
+        let flow = &self.flows[packet.flow as usize];
+        let Traffic::Tcp(tcp) = flow.traffic else {
+            self.sources[flow.source].arrived += u64::from(part.len);
+            return;
+        };
+        let ack = Ack {
+            flow: packet.flow,
+            burst: packet.burst.number,
+            first: packet.burst.first,
+            count,
+            marked,
+        };
+        self.agenda.add(left + tcp.rtt_nanos, Event::Ack(ack));
+    }
+
+    /// Something of a flow has gone: whoever waited for room in its leaf goes on.
+    fn refill(&mut self, flow: u32, leaf: usize) {
+        if self.leaves[leaf].queue == LeafQueue::Hold {
+            self.pump(flow);
+        }
+        for at in 0..self.leaves[leaf].floods.len() {
+            let flood = self.leaves[leaf].floods[at];
+            self.flood(flood);
+        }
+    }
+}
+
+/// A frame that is no part of a connection.
+const SINGLE: Burst = Burst {
+    number: 0,
+    first: 0,
+    count: 1,
+};
+
+/// How a class is charged: as the nearest class says that says something.
+fn framing(tree: &TreeConfig, class: &ClassConfig) -> Framing {
+    let parent = |class: &&ClassConfig| {
+        let id = class.parent?;
+        tree.classes.iter().find(|class| class.id == id)
+    };
+    std::iter::successors(Some(class), parent)
+        .find_map(|class| class.framing)
+        .unwrap_or_default()
+}
+
+/// A number that fits, as everything here is counted in memory.
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
