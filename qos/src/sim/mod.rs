@@ -30,6 +30,7 @@ mod control;
 mod events;
 mod flow;
 mod histogram;
+mod link;
 mod meter;
 mod random;
 mod report;

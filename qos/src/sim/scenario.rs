@@ -241,6 +241,9 @@ pub struct Tcp {
     pub headers: u32,
     /// Segments of a super-frame at most; 1 for none.
     pub segments: u32,
+    /// Whether a super-frame carries no more than a millisecond's worth at the flow's own rate, and two
+    /// segments at least, as Linux sizes them; otherwise as much as the window lets go at once.
+    pub autosize: bool,
     /// Whether congestion may be marked instead of losing segments.
     pub ecn: bool,
     /// Payload bytes to send, in whole segments; without end if absent.
@@ -258,6 +261,7 @@ impl Default for Tcp {
             mss: 1448,
             headers: 66,
             segments: 1,
+            autosize: true,
             ecn: false,
             bytes: None,
             window: 6 << 20,

@@ -34,6 +34,7 @@ pub(super) struct Connection {
     control: Control,
     /// Segments of a burst at most.
     most: u32,
+    autosize: bool,
     /// In the order of sending, which is the order of arrival.
     flights: VecDeque<Flight>,
     /// Segments in all flights.
@@ -91,6 +92,7 @@ impl Connection {
             window: Window::new(tcp.control, tcp.window / mss),
             control: tcp.control,
             most: tcp.segments,
+            autosize: tcp.autosize,
             flights: VecDeque::new(),
             on_the_way: 0,
             lost: VecDeque::new(),
@@ -122,7 +124,7 @@ impl Connection {
         let room = self.window.segments().saturating_sub(self.on_the_way);
         self.limited = false;
         let (first, count) = if let Some((first, count)) = self.lost.pop_front() {
-            let part = count.min(self.most).min(narrow(room));
+            let part = count.min(self.size()).min(narrow(room));
             if part < count {
                 self.lost
                     .push_front((first + u64::from(part), count - part));
@@ -131,7 +133,7 @@ impl Connection {
             (first, part)
         } else {
             // Waiting for a third of the window makes frames large, as Linux does.
-            let want = u64::from(self.most).min(self.end - self.next);
+            let want = u64::from(self.size()).min(self.end - self.next);
             let patient = want.min((self.window.segments() / 3).max(1));
             let enough = room >= patient || (self.on_the_way == 0 && room > 0);
             let part = if enough { narrow(want.min(room)) } else { 0 };
@@ -155,6 +157,15 @@ impl Connection {
             self.timer.due = now + self.timer.rto;
         }
         Some(burst)
+    }
+
+    /// Segments that a burst should have.
+    fn size(&self) -> u32 {
+        if !self.autosize || self.timer.smooth == 0 {
+            return self.most;
+        }
+        let millisecond = self.window.segments() * 1_000_000 / self.timer.smooth;
+        self.most.min(narrow(millisecond.max(2)))
     }
 
     /// Segments have arrived and the sender hears of it: returns how long that took, and how many

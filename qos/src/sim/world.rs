@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::events::{Ack, Agenda, Event};
 use super::flow::Flow;
+use super::link::Wire;
 use super::meter::{LeafMeter, SourceMeter};
 use super::random::Random;
 use super::scenario::{Scenario, ScenarioError, Source, Traffic};
 use super::tcp::{Burst, Counters};
 use crate::class::{ClassConfig, ClassId, LeafQueue, TreeConfig};
-use crate::engine::{ClassSnapshot, Engine, Frame, Grant, Hold, LeafKey, Offer, Wake};
+use crate::engine::{ClassSnapshot, Engine, Frame, LeafKey, Offer};
 use crate::time::Time;
-use crate::units::Rate;
 use crate::wire::{FrameShape, Framing};
 
 /// Frames that a sender's own machine queues for a leaf without a queue: a ring of 256, and the 1000 of
@@ -30,53 +30,44 @@ const FLOOD_RETRY: u64 = 1_000_000;
 
 /// A frame that waits; its number is the engine's token.
 #[derive(Clone, Copy, Debug)]
-struct Packet {
-    flow: u32,
-    since: u64,
+pub(super) struct Packet {
+    pub(super) flow: u32,
+    pub(super) since: u64,
     /// What is left of it.
-    shape: FrameShape,
+    pub(super) shape: FrameShape,
     /// For TCP: what is left of which burst.
-    burst: Burst,
+    pub(super) burst: Burst,
 }
 
 #[derive(Debug)]
 pub(super) struct Leaf {
     pub(super) id: ClassId,
-    key: LeafKey,
-    queue: LeafQueue,
+    pub(super) key: LeafKey,
+    pub(super) queue: LeafQueue,
     framing: Framing,
     /// What waits with the sender.
-    held: VecDeque<u64>,
+    pub(super) held: VecDeque<u64>,
     /// Floods, to be filled up when something has gone.
-    floods: Vec<u32>,
+    pub(super) floods: Vec<u32>,
     pub(super) meter: LeafMeter,
-}
-
-#[derive(Debug)]
-struct Wire {
-    rate: Rate,
-    /// Busy until then.
-    free: Time,
-    /// When the engine will be polled.
-    poll: u64,
 }
 
 /// The whole simulation.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) engine: Engine,
-    agenda: Agenda,
-    now: u64,
+    pub(super) agenda: Agenda,
+    pub(super) now: u64,
     end: u64,
-    bin: u64,
+    pub(super) bin: u64,
     random: Random,
     pub(super) leaves: Vec<Leaf>,
-    by_key: BTreeMap<LeafKey, usize>,
+    pub(super) by_key: BTreeMap<LeafKey, usize>,
     pub(super) flows: Vec<Flow>,
     pub(super) sources: Vec<SourceMeter>,
-    packets: Vec<Packet>,
+    pub(super) packets: Vec<Packet>,
     unused: Vec<u64>,
-    wire: Wire,
+    pub(super) wire: Wire,
     /// The engine's counters when counting began.
     pub(super) before: Vec<ClassSnapshot>,
     pub(super) events: u64,
@@ -116,11 +107,7 @@ impl World {
             sources: vec![SourceMeter::default(); scenario.sources.len()],
             packets: Vec::new(),
             unused: Vec::new(),
-            wire: Wire {
-                rate: scenario.link()?,
-                free: Time::ZERO,
-                poll: u64::MAX,
-            },
+            wire: Wire::new(scenario.link()?),
             before: Vec::new(),
             events: 0,
         };
@@ -172,7 +159,7 @@ impl World {
                 self.pump(flow);
             }
             Event::WireFree => {}
-            Event::Poll => self.wire.poll = u64::MAX,
+            Event::Poll => self.wire.polled(),
             Event::Measure => self.measure(),
         }
     }
@@ -215,7 +202,7 @@ impl World {
     }
 
     /// Has as many frames of a flood wait as its leaf is meant to hold.
-    fn flood(&mut self, number: u32) {
+    pub(super) fn flood(&mut self, number: u32) {
         let flow = &self.flows[number as usize];
         let most = match self.leaves[flow.leaf].queue {
             LeafQueue::Hold => FLOOD_HELD,
@@ -236,7 +223,7 @@ impl World {
     }
 
     /// Has a connection send what it may.
-    fn pump(&mut self, number: u32) {
+    pub(super) fn pump(&mut self, number: u32) {
         loop {
             let flow = &mut self.flows[number as usize];
             let held = self.leaves[flow.leaf].queue == LeafQueue::Hold;
@@ -331,7 +318,7 @@ impl World {
     }
 
     /// Takes back what leaves of flows have dropped.
-    fn collect_dropped(&mut self) {
+    pub(super) fn collect_dropped(&mut self) {
         while let Some(frame) = self.engine.dropped() {
             self.lose(frame.token, frame.shape);
         }
@@ -347,7 +334,7 @@ impl World {
 
     /// Takes the first segments off a waiting frame, all of them maybe. Returns the frame as it was,
     /// and how many segments.
-    fn advance(&mut self, token: u64, part: FrameShape) -> (Packet, u32) {
+    pub(super) fn advance(&mut self, token: u64, part: FrameShape) -> (Packet, u32) {
         let packet = &mut self.packets[index(token)];
         let before = *packet;
         // The same for every framing.
@@ -361,104 +348,6 @@ impl World {
             self.flows[before.flow as usize].waiting -= 1;
         }
         (before, segments)
-    }
-
-    /// Sends while the wire is free and something may go.
-    fn send(&mut self) {
-        let now = Time::from_nanos(self.now);
-        while self.wire.free <= now {
-            let grant = self.engine.peek(now);
-            self.collect_dropped();
-            let Some(grant) = grant else {
-                return self.wait();
-            };
-            self.transmit(&grant);
-        }
-    }
-
-    /// Nothing may go: comes back when the engine says.
-    fn wait(&mut self) {
-        let at = match self.engine.next_wake(Time::from_nanos(self.now)) {
-            Wake::Now => self.now,
-            Wake::At(at) => at.ceil_nanos(),
-            Wake::Idle => return,
-        };
-        if at < self.wire.poll {
-            self.wire.poll = at;
-            self.agenda.add(at, Event::Poll);
-        }
-    }
-
-    /// Puts a granted frame, or the part of it that should go now, onto the wire.
-    fn transmit(&mut self, grant: &Grant) {
-        let Some(&number) = self.by_key.get(&grant.leaf) else {
-            return self.engine.hold(Hold::Empty);
-        };
-        let held = self.leaves[number].held.front().copied();
-        let Some(token) = grant.frame.map(|frame| frame.token).or(held) else {
-            return self.engine.hold(Hold::Empty);
-        };
-        let whole = self.packets[index(token)].shape;
-        let peeled = whole.peel(grant.segments(whole));
-        let part = peeled.map_or(whole, |(part, _)| part);
-        self.engine.commit(part);
-        let cost = grant.framing.cost(part);
-        let (packet, segments) = self.advance(token, part);
-        let leaf = &mut self.leaves[number];
-        if grant.frame.is_none() && peeled.is_none() {
-            leaf.held.pop_front();
-        }
-        let waited = self.now - packet.since;
-        leaf.meter.delay.add(waited, segments.into());
-        if let Some(bin) = leaf.meter.series.get_mut(index(self.now / self.bin)) {
-            *bin += cost.wire_bytes;
-        }
-        let flow = &self.flows[packet.flow as usize];
-        let source = &mut self.sources[flow.source];
-        source.delay.add(waited, segments.into());
-        source.marked += u64::from(if grant.mark { segments } else { 0 });
-        let left = self.occupy(cost.wire_bytes);
-        self.deliver(&packet, part, segments, left, grant.mark);
-        self.refill(packet.flow, number);
-    }
-
-    /// Occupies the wire for these bytes; returns when the last of them has left.
-    fn occupy(&mut self, bytes: u64) -> u64 {
-        let now = Time::from_nanos(self.now);
-        // The clock's whole nanoseconds lose nothing of a busy wire.
-        let idle = now.since(self.wire.free).as_nanos() > 0;
-        let begin = if idle { now } else { self.wire.free };
-        self.wire.free = begin.saturating_add(self.wire.rate.inverse().cost(bytes));
-        let left = self.wire.free.ceil_nanos();
-        self.agenda.add(left, Event::WireFree);
-        left
-    }
-
-    fn deliver(&mut self, packet: &Packet, part: FrameShape, count: u32, left: u64, marked: bool) {
-        let flow = &self.flows[packet.flow as usize];
-        let Traffic::Tcp(tcp) = flow.traffic else {
-            self.sources[flow.source].arrived += u64::from(part.len);
-            return;
-        };
-        let ack = Ack {
-            flow: packet.flow,
-            burst: packet.burst.number,
-            first: packet.burst.first,
-            count,
-            marked,
-        };
-        self.agenda.add(left + tcp.rtt_nanos, Event::Ack(ack));
-    }
-
-    /// Something of a flow has gone: whoever waited for room in its leaf goes on.
-    fn refill(&mut self, flow: u32, leaf: usize) {
-        if self.leaves[leaf].queue == LeafQueue::Hold {
-            self.pump(flow);
-        }
-        for at in 0..self.leaves[leaf].floods.len() {
-            let flood = self.leaves[leaf].floods[at];
-            self.flood(flood);
-        }
     }
 }
 
@@ -481,6 +370,6 @@ fn framing(tree: &TreeConfig, class: &ClassConfig) -> Framing {
 }
 
 /// A number that fits, as everything here is counted in memory.
-fn index(number: u64) -> usize {
+pub(super) fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
