@@ -61,7 +61,7 @@
 //! | [`class`] | what a tree is, and its admission: [`TreeConfig`], [`ClassConfig`], [`TreeError`] |
 //! | [`engine`] | the tree at work: [`Engine`] |
 //! | [`time`] | [`Time`] and [`Span`]: nanoseconds with a 32-bit fraction |
-//! | [`units`] | what operators write: [`Rate`], [`PacketRate`], [`Burst`], [`PacketBurst`], [`RateSpec`] |
+//! | [`units`] | what operators write: [`Rate`], [`PacketRate`], [`Burst`], [`PacketBurst`], [`RateSpec`], [`Interval`] |
 //! | [`wire`] | what a frame costs on the wire: [`Framing`], [`FrameShape`], [`Cost`] |
 //! | [`inverse`] | [`Inverse`]: a rate as time per byte or per segment, rounded up |
 //! | [`gcra`] | [`Gcra`]: one limit, kept as one instant |
@@ -130,5 +130,5 @@ pub use gcra::Gcra;
 pub use inverse::Inverse;
 pub use limiter::{Demand, Limiter, LimiterConfig, queue_cap_bytes};
 pub use time::{Span, Time};
-pub use units::{Burst, PacketBurst, PacketRate, Quantity, Rate, RateSpec, UnitError};
+pub use units::{Burst, Interval, PacketBurst, PacketRate, Quantity, Rate, RateSpec, UnitError};
 pub use wire::{Cost, FrameShape, Framing};

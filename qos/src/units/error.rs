@@ -13,7 +13,7 @@ pub enum Quantity {
     Burst,
     /// A [`PacketBurst`](crate::PacketBurst).
     PacketBurst,
-    /// The interval of an xl rate.
+    /// An [`Interval`](super::Interval).
     Interval,
 }
 
