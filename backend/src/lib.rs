@@ -14,11 +14,13 @@
 //! - [`uplink`] opens and configures taps.
 //! - [`listen`] makes the vhost-user socket.
 //! - [`args`] is the command line.
+//! - [`file`] reads class trees, and traffic to try them with, from TOML.
 //! - [`daemon`] puts these together and runs until a signal.
 
 pub mod args;
 pub mod daemon;
 pub mod engine;
+pub mod file;
 pub mod listen;
 pub mod poller;
 pub mod session;
