@@ -14,7 +14,7 @@
 //! - [`uplink`] opens and configures taps.
 //! - [`listen`] makes the vhost-user socket.
 //! - [`args`] is the command line.
-//! - [`file`] reads class trees, and traffic to try them with, from TOML.
+//! - [`mod@file`] reads class trees, and traffic to try them with, from TOML.
 //! - [`daemon`] puts these together and runs until a signal.
 
 pub mod args;
