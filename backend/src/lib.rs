@@ -1,4 +1,4 @@
-//! The daemon behind `netqos-vhost`.
+//! The daemon behind `netqos-vhost`, and what its tool `netqosctl` shares with it.
 //!
 //! ```text
 //! front-end ── socket ──▶ session (adapter) ──▶ engine (vhost-user-backend)

@@ -361,6 +361,33 @@ fn every_segment_is_sent_lost_or_waits() {
 }
 
 #[test]
+fn floods_share_a_queue_even_where_there_is_no_room_for_more() {
+    let flood = |frame| Source::new(LEAF, Traffic::Flood(Flood { frame }));
+    let queues = [
+        LeafQueue::Hold,
+        LeafQueue::Fifo { frames: 20 },
+        flow_queues(None),
+    ];
+    for queue in queues {
+        let tree = TreeConfig {
+            frames: 100,
+            ..link(rate("10mbit"), queue)
+        };
+        let report = simulate(tree, vec![flood(1514), flood(1514)], [2, 12]);
+        let [one, two] = &report.sources[..] else {
+            panic!("{report:?}");
+        };
+        assert!(
+            one.goodput.abs_diff(two.goodput) < one.goodput / 50,
+            "{queue:?}"
+        );
+        assert!(utilisation(&report) >= 9999, "{queue:?}");
+        let frames = report.classes[0].sent.frames;
+        assert!(report.events < 3 * frames, "{queue:?}: {}", report.events);
+    }
+}
+
+#[test]
 fn a_transfer_takes_as_long_as_its_bytes() {
     let file = tcp(Tcp {
         bytes: Some(10_000_000),

@@ -62,14 +62,11 @@ impl TreeFile {
         let file = Reader { path, text };
         let names = file.names(&keys.class)?;
         let classes = keys.class.iter().map(|class| file.class(class, &names));
-        let default = TreeConfig::default();
-        let tree = TreeConfig {
-            classes: classes.collect::<Result<_, _>>()?,
-            overcommit: keys.overcommit.map_or(default.overcommit, Into::into),
-            unit_wire_bytes: keys.unit.unwrap_or(default.unit_wire_bytes),
-            segment_nanos: keys.segment_nanos,
-            frames: keys.frames.unwrap_or(default.frames),
-        };
+        let mut tree = TreeConfig::new(classes.collect::<Result<_, _>>()?);
+        set(&mut tree.overcommit, keys.overcommit.map(Into::into));
+        set(&mut tree.unit_wire_bytes, keys.unit);
+        set(&mut tree.frames, keys.frames);
+        tree.segment_nanos = keys.segment_nanos;
         if let Err(error) = tree.check() {
             return Err(file.refused(error, &keys.class));
         }
@@ -167,15 +164,21 @@ struct FlowsKeys {
 
 impl FlowsKeys {
     fn config(&self) -> FlowsConfig {
-        let default = FlowsConfig::default();
+        let mut config = FlowsConfig::default();
         let nanos = |key: Option<Written<Interval>>| key.map(|Written(time)| time.as_nanos());
-        FlowsConfig {
-            frames: self.frames.unwrap_or(default.frames),
-            buckets: self.buckets.unwrap_or(default.buckets),
-            target_nanos: nanos(self.target).unwrap_or(default.target_nanos),
-            interval_nanos: nanos(self.interval).unwrap_or(default.interval_nanos),
-            ce_threshold_nanos: nanos(self.ce_threshold).or(default.ce_threshold_nanos),
-        }
+        set(&mut config.frames, self.frames);
+        set(&mut config.buckets, self.buckets);
+        set(&mut config.target_nanos, nanos(self.target));
+        set(&mut config.interval_nanos, nanos(self.interval));
+        config.ce_threshold_nanos = nanos(self.ce_threshold);
+        config
+    }
+}
+
+/// A setting that was written replaces the default.
+fn set<T>(setting: &mut T, written: Option<T>) {
+    if let Some(written) = written {
+        *setting = written;
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Flow {
     pub(super) stop: u64,
     /// Frames of it that wait.
     pub(super) waiting: u32,
+    /// A flood that found no room will try again.
+    pub(super) retries: bool,
     pub(super) connection: Option<Box<Connection>>,
     /// Between two frames of one that has a rate.
     interval: Span,
@@ -49,6 +51,7 @@ impl Flow {
             hash: random.hash(),
             stop: config.stop_nanos.unwrap_or(u64::MAX),
             waiting: 0,
+            retries: false,
             connection,
             interval,
             due: Time::from_nanos(start),

@@ -127,8 +127,14 @@ impl World {
         if self.leaves[leaf].queue == LeafQueue::Hold {
             self.pump(flow);
         }
-        for at in 0..self.leaves[leaf].floods.len() {
-            let flood = self.leaves[leaf].floods[at];
+        let floods = &mut self.leaves[leaf].floods;
+        if let Some(&first) = floods.first() {
+            // Another one comes first next time.
+            floods.rotate_left(1);
+            self.flood(first);
+        }
+        for at in 1..self.leaves[leaf].floods.len() {
+            let flood = self.leaves[leaf].floods[at - 1];
             self.flood(flood);
         }
     }

@@ -1,11 +1,13 @@
 //! What a simulation found, per class and per source.
 
+use std::collections::BTreeMap;
+
 use super::histogram::{Delays, Histogram};
-use super::scenario::{Scenario, Source};
+use super::scenario::{Scenario, Source, Traffic};
 use super::world::World;
 use crate::class::ClassId;
 use crate::counters::FlowCounters;
-use crate::engine::ClassSnapshot;
+use crate::engine::{ClassSnapshot, ClassStats};
 use crate::units::Rate;
 
 /// The outcome of a [`Scenario`]. Two runs of one scenario have equal reports.
@@ -84,16 +86,17 @@ pub struct SourceReport {
 impl Report {
     pub(super) fn new(scenario: &Scenario, link: Rate, mut world: World) -> Self {
         let nanos = scenario.nanos - scenario.warm_up_nanos;
-        let after = world.engine.snapshot();
-        let classes = scenario.tree.classes.iter().map(|class| {
-            let mut report = ClassReport::of(class.id, &world, &after);
-            report.bits_per_second = per_second(report.sent.wire_bytes * 8, nanos);
-            let share = u128::from(report.bits_per_second) * 1_000_000;
-            report.share_ppm =
-                u64::try_from(share / u128::from(link.bits_per_second())).unwrap_or(u64::MAX);
-            report
-        });
-        let classes = classes.collect();
+        let mut classes = classes(scenario, &world);
+        let (before, after) = (by_id(&world.before), by_id(&world.engine.snapshot()));
+        for class in &mut classes {
+            if let (Some(before), Some(after)) = (before.get(&class.id), after.get(&class.id)) {
+                class.counted(before, after);
+            }
+            class.bits_per_second = per_second(class.sent.wire_bytes * 8, nanos);
+            let share = u128::from(class.bits_per_second) * 1_000_000;
+            let share = share / u128::from(link.bits_per_second());
+            class.share_ppm = u64::try_from(share).unwrap_or(u64::MAX);
+        }
         let sources = scenario.sources.iter().enumerate();
         let sources = sources.map(|(number, source)| source_report(number, source, &world, nanos));
         Self {
@@ -114,43 +117,57 @@ impl Report {
 }
 
 impl ClassReport {
-    fn of(id: ClassId, world: &World, after: &[ClassSnapshot]) -> Self {
-        let mut report = Self {
-            id,
-            ..Self::default()
+    /// Takes over what the engine counted in between.
+    const fn counted(&mut self, before: &ClassStats, after: &ClassStats) {
+        self.sent = FlowCounters {
+            frames: after.sent.frames - before.sent.frames,
+            segments: after.sent.segments - before.sent.segments,
+            bytes: after.sent.bytes - before.sent.bytes,
+            wire_bytes: after.sent.wire_bytes - before.sent.wire_bytes,
         };
-        let mut delay = Histogram::default();
-        for leaf in world.leaves.iter().filter(|leaf| below(leaf.id, id, after)) {
-            let meter = &leaf.meter;
+        self.marked = after.marked - before.marked;
+        self.throttled = after.throttled - before.throttled;
+    }
+}
+
+fn by_id(snapshot: &[ClassSnapshot]) -> BTreeMap<ClassId, ClassStats> {
+    let classes = snapshot.iter();
+    classes.map(|class| (class.id, class.stats)).collect()
+}
+
+/// The classes with what was measured at the leaves, each leaf's added to all above it.
+fn classes(scenario: &Scenario, world: &World) -> Vec<ClassReport> {
+    let configs = &scenario.tree.classes;
+    let places: BTreeMap<_, _> = (0..)
+        .zip(configs)
+        .map(|(at, class)| (class.id, at))
+        .collect();
+    let parent = |&at: &usize| places.get(&configs[at].parent?).copied();
+    let mut reports: Vec<_> = configs
+        .iter()
+        .map(|class| ClassReport {
+            id: class.id,
+            series: vec![0; scenario.bins as usize],
+            ..ClassReport::default()
+        })
+        .collect();
+    let mut delays = vec![Histogram::default(); configs.len()];
+    for leaf in &world.leaves {
+        let meter = &leaf.meter;
+        for at in std::iter::successors(places.get(&leaf.id).copied(), parent) {
+            let report = &mut reports[at];
             report.offered.merge(&meter.offered);
             report.lost += meter.lost;
-            delay.merge(&meter.delay);
-            report.series.resize(meter.series.len(), 0);
+            delays[at].merge(&meter.delay);
             for (sum, bytes) in report.series.iter_mut().zip(&meter.series) {
                 *sum += bytes;
             }
         }
-        report.delay = delay.delays();
-        let find = |all: &[ClassSnapshot]| all.iter().find(|class| class.id == id).copied();
-        if let (Some(before), Some(after)) = (find(&world.before), find(after)) {
-            let (before, after) = (before.stats, after.stats);
-            report.sent = FlowCounters {
-                frames: after.sent.frames - before.sent.frames,
-                segments: after.sent.segments - before.sent.segments,
-                bytes: after.sent.bytes - before.sent.bytes,
-                wire_bytes: after.sent.wire_bytes - before.sent.wire_bytes,
-            };
-            report.marked = after.marked - before.marked;
-            report.throttled = after.throttled - before.throttled;
-        }
-        report
     }
-}
-
-/// Whether `leaf` is `id` or below it.
-fn below(leaf: ClassId, id: ClassId, classes: &[ClassSnapshot]) -> bool {
-    let parent = |&at: &ClassId| classes.iter().find(|class| class.id == at)?.parent;
-    std::iter::successors(Some(leaf), parent).any(|at| at == id)
+    for (report, delay) in reports.iter_mut().zip(&delays) {
+        report.delay = delay.delays();
+    }
+    reports
 }
 
 fn source_report(number: usize, source: &Source, world: &World, nanos: u64) -> SourceReport {
@@ -173,7 +190,7 @@ fn source_report(number: usize, source: &Source, world: &World, nanos: u64) -> S
     let flows = world.flows.iter().filter(|flow| flow.source == number);
     let mut slowest = u64::MAX;
     for flow in flows {
-        if let (Some(connection), super::Traffic::Tcp(tcp)) = (&flow.connection, flow.traffic) {
+        if let (Some(connection), Traffic::Tcp(tcp)) = (&flow.connection, flow.traffic) {
             let counters = connection.counters;
             report.resent += counters.resent;
             report.timeouts += counters.timeouts;

@@ -6,7 +6,10 @@ use crate::units::Rate;
 /// The longest simulation, in nanoseconds: a million seconds.
 pub const MAX_NANOS: u64 = 1_000_000_000_000_000;
 
-/// The longest round trip, interval or period of a source, in nanoseconds.
+/// The longest round trip, in nanoseconds: well below the longest retransmission timer.
+const MAX_RTT: u64 = 10_000_000_000;
+
+/// The longest interval or period of a source, in nanoseconds.
 const MAX_PERIOD: u64 = 1_000_000_000_000;
 
 /// The largest frame or super-frame, in bytes.
@@ -114,7 +117,7 @@ impl Scenario {
             }
             Traffic::Flood(flood) => frame(flood.frame),
             Traffic::Tcp(tcp) => {
-                period("rtt", tcp.rtt_nanos)?;
+                range("rtt", tcp.rtt_nanos, 1, MAX_RTT)?;
                 range("mss", tcp.mss.into(), 1, 65_535)?;
                 range("headers", tcp.headers.into(), 14, 512)?;
                 let most = (MAX_FRAME - tcp.headers) / tcp.mss;

@@ -193,6 +193,7 @@ impl World {
     fn tick(&mut self, number: u32) {
         let flow = &mut self.flows[number as usize];
         if let Traffic::Flood(_) = flow.traffic {
+            flow.retries = false;
             return self.flood(number);
         }
         flow.step(self.now, &mut self.random);
@@ -212,13 +213,20 @@ impl World {
         if flow.stop <= self.now {
             return;
         }
-        for _ in flow.waiting..most {
-            if !self.put(number, SINGLE) {
+        let mut before = flow.waiting;
+        while before < most && self.put(number, SINGLE) {
+            // Where all room is taken, a queue of flows takes a frame and drops another of this flow.
+            let now = self.flows[number as usize].waiting;
+            if now <= before {
                 break;
             }
+            before = now;
         }
-        if self.flows[number as usize].waiting == 0 {
-            self.agenda.add(self.now + FLOOD_RETRY, Event::Tick(number));
+        let flow = &mut self.flows[number as usize];
+        if flow.waiting == 0 && !flow.retries {
+            flow.retries = true;
+            let at = self.now + FLOOD_RETRY;
+            self.agenda.add(at, Event::Tick(number));
         }
     }
 

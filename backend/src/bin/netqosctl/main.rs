@@ -18,35 +18,36 @@ const ABOUT: &str = "Tries out how netqos-vhost shares a link.";
 const SIMULATE_ABOUT: &str = "\
 Simulates a class tree under given traffic, in virtual time.
 
-Says what every class and every source got: rates, delays, losses. The link is the tree's root; TCP
-senders are models (Reno, CUBIC, DCTCP) that answer losses and marks. Equal files and seeds give
-equal figures.";
+Says what every class and every source got: rates, delays, losses. The link is
+the tree's root; TCP senders are models (Reno, CUBIC, DCTCP) that answer losses
+and marks. Equal files and seeds give equal figures.";
 
 const SIMULATE_FILES: &str = "\
 The tree, for example:
   [[class]]
-  id = \"1:0\"             as in tc: hexadecimal
-  name = \"uplink\"        optional
-  ceil = \"1gbit\"         at the root: the speed of the link
+  id = \"1:0\"          as in tc: hexadecimal
+  name = \"uplink\"     optional
+  ceil = \"1gbit\"      at the root: the speed of the link
   [[class]]
   id = \"1:10\"
   parent = \"uplink\"
-  rate = \"100mbit\"       guaranteed
-  Also: ceil, weight, prio (0 to 3), burst, cburst, pps, ppsburst, overhead, mpu, quantum, pace,
-  queue (\"hold\", \"fifo\" with fifo = FRAMES, \"flows\" with a table [class.flows] of frames, buckets,
-  target, interval, ce_threshold). For the whole tree: overcommit (\"reject\" or \"scale\"), frames,
-  unit, segment_nanos.
+  rate = \"100mbit\"    guaranteed
+Also: ceil, weight, prio (0 to 3), burst, cburst, pps, ppsburst, overhead, mpu,
+quantum, pace, and queue: \"hold\", \"fifo\" (fifo = FRAMES), or \"flows\" (a table
+[class.flows] of frames, buckets, target, interval, ce_threshold).
+For the whole tree: overcommit (\"reject\" or \"scale\"), frames, unit,
+segment_nanos.
 
 The traffic, for example:
   seconds = 20
-  warm_up = \"5s\"         not counted
+  warm_up = \"5s\"      not counted
   [[source]]
   class = \"1:10\"
-  kind = \"tcp\"           control (reno, cubic, dctcp), rtt, ecn, segments, autosize, mss, headers,
-                         bytes, window
+  kind = \"tcp\"
   flows = 4
-  Other kinds: cbr (rate or interval, frame), on-off (rate, on, off, frame), flood (frame).
-  All have flows, start, stop.
+Of tcp also: control (reno, cubic, dctcp), rtt, ecn, segments, autosize, mss,
+headers, bytes, window. Other kinds: cbr (rate or interval, frame), on-off
+(rate, on, off, frame), flood (frame). All have flows, start, stop.
 
 Exit code: 0, 2 for a wrong command line or file, 1 for anything else.";
 
