@@ -251,8 +251,8 @@ fn cubic_outgrows_reno_on_a_long_fat_link() {
             ..FRAMES
         });
         // Half of what the path holds.
-        let fifo = LeafQueue::Fifo { frames: 50 };
-        let report = simulate(link(rate("100mbit"), fifo), vec![flow], [10, 100]);
+        let fifo = LeafQueue::Fifo { frames: 25 };
+        let report = simulate(link(rate("50mbit"), fifo), vec![flow], [10, 100]);
         report.sources[0].goodput
     };
     let (reno, cubic) = (goodput(Control::Reno), goodput(Control::Cubic));

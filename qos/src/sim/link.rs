@@ -75,6 +75,9 @@ impl World {
         let Some(&number) = self.by_key.get(&grant.leaf) else {
             return self.engine.hold(Hold::Empty);
         };
+        if let Some(frame) = &grant.frame {
+            self.catch_up(frame);
+        }
         let held = self.leaves[number].held.front().copied();
         let Some(token) = grant.frame.map(|frame| frame.token).or(held) else {
             return self.engine.hold(Hold::Empty);

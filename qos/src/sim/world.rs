@@ -325,10 +325,22 @@ impl World {
         self.packets.len() as u64 - 1
     }
 
-    /// Takes back what leaves of flows have dropped.
+    /// Takes back what leaves of flows have dropped: all that is left of each frame.
     pub(super) fn collect_dropped(&mut self) {
         while let Some(frame) = self.engine.dropped() {
-            self.lose(frame.token, frame.shape);
+            let left = self.packets[index(frame.token)].shape;
+            self.lose(frame.token, left);
+        }
+    }
+
+    /// Learns from the engine what is left of a frame: a leaf of flows may have dropped segments off its
+    /// front and kept the rest.
+    pub(super) fn catch_up(&mut self, frame: &Frame) {
+        let known = self.packets[index(frame.token)].shape;
+        let count = |shape| Framing::ETHERNET.cost(shape).segments;
+        let gone = count(known).saturating_sub(count(frame.shape));
+        if let Some((part, _)) = known.peel(gone) {
+            self.lose(frame.token, part);
         }
     }
 

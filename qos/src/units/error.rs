@@ -76,7 +76,7 @@ impl fmt::Display for Quantity {
             Self::PacketRate => "packet rate",
             Self::Burst => "burst",
             Self::PacketBurst => "packet burst",
-            Self::Interval => "interval",
+            Self::Interval => "length of time",
         })
     }
 }

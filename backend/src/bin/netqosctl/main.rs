@@ -75,7 +75,7 @@ struct Simulate {
     traffic: PathBuf,
 
     /// Simulate this many seconds, whatever the file says
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seconds: Option<u64>,
 
     /// Seed of everything that looks random, whatever the file says
