@@ -283,12 +283,7 @@ impl World {
         leaf.meter.offered.add(shape.len, cost);
         self.sources[flow.source].offered.add(shape.len, cost);
         flow.waiting += 1;
-        let frame = Frame {
-            token: 0,
-            shape,
-            flow: flow.hash,
-            ecn: flow.ecn(),
-        };
+        let (hash, ecn) = (flow.hash, flow.ecn());
         let packet = Packet {
             flow: number,
             since: self.now,
@@ -306,7 +301,11 @@ impl World {
             }
             room
         } else {
-            let frame = Frame { token, ..frame };
+            let frame = Frame {
+                flow: hash,
+                ecn,
+                ..Frame::new(token, shape)
+            };
             self.engine.offer(leaf.key, frame, now) == Offer::Queued
         };
         if !taken {
