@@ -330,7 +330,7 @@ const fn key(error: &TreeError) -> Option<&'static str> {
         TreeError::SmallPacketBurst { .. } => Some("ppsburst"),
         TreeError::PaceWithoutCeil { .. } => Some("pace"),
         TreeError::SegmentTime { .. } => Some("segment_nanos"),
-        TreeError::NoRoot | TreeError::Duplicate { .. } | TreeError::TooMany { .. } => None,
+        _ => None,
     }
 }
 
