@@ -1,4 +1,4 @@
-//! The daemon behind `netqos-vhost`.
+//! The daemon behind `netqos-vhost`, and what its tool `netqosctl` shares with it.
 //!
 //! ```text
 //! front-end ── socket ──▶ session (adapter) ──▶ engine (vhost-user-backend)
@@ -14,11 +14,13 @@
 //! - [`uplink`] opens and configures taps.
 //! - [`listen`] makes the vhost-user socket.
 //! - [`args`] is the command line.
+//! - [`mod@file`] reads class trees, and traffic to try them with, from TOML.
 //! - [`daemon`] puts these together and runs until a signal.
 
 pub mod args;
 pub mod daemon;
 pub mod engine;
+pub mod file;
 pub mod listen;
 pub mod poller;
 pub mod session;

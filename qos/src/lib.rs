@@ -62,12 +62,13 @@
 //! | [`classify`] | which leaf a frame belongs to: [`Headers`], [`ClassifierConfig`], [`Classifier`] |
 //! | [`engine`] | the tree at work: [`Engine`] |
 //! | [`time`] | [`Time`] and [`Span`]: nanoseconds with a 32-bit fraction |
-//! | [`units`] | what operators write: [`Rate`], [`PacketRate`], [`Burst`], [`PacketBurst`], [`RateSpec`] |
+//! | [`units`] | what operators write: [`Rate`], [`PacketRate`], [`Burst`], [`PacketBurst`], [`RateSpec`], [`Interval`] |
 //! | [`wire`] | what a frame costs on the wire: [`Framing`], [`FrameShape`], [`Cost`] |
 //! | [`inverse`] | [`Inverse`]: a rate as time per byte or per segment, rounded up |
 //! | [`gcra`] | [`Gcra`]: one limit, kept as one instant |
 //! | [`limiter`] | [`Limiter`]: a byte limit and a packet limit of one frame stream, without a tree |
 //! | [`counters`] | [`FlowCounters`]: what passed |
+//! | [`sim`] | a tree tried out in virtual time, with TCP among its traffic: [`sim::Scenario`] |
 //!
 //! Inside: `fair`, who of the children goes next, and `wheel`, what is to happen when.
 //!
@@ -118,6 +119,7 @@ mod fair;
 pub mod gcra;
 pub mod inverse;
 pub mod limiter;
+pub mod sim;
 pub mod time;
 pub mod units;
 mod wheel;
@@ -133,5 +135,5 @@ pub use gcra::Gcra;
 pub use inverse::Inverse;
 pub use limiter::{Demand, Limiter, LimiterConfig, queue_cap_bytes};
 pub use time::{Span, Time};
-pub use units::{Burst, PacketBurst, PacketRate, Quantity, Rate, RateSpec, UnitError};
+pub use units::{Burst, Interval, PacketBurst, PacketRate, Quantity, Rate, RateSpec, UnitError};
 pub use wire::{Cost, FrameShape, Framing};

@@ -236,7 +236,7 @@ pub struct TreeConfig {
     /// such limit. Its first frame a leaf may always have.
     pub pool_share_percent: Option<u32>,
     /// Flow sets: how many leaves of flows can tell their flows apart at one time, counting one for
-    /// every 64 buckets; about 8 KiB each, and no more are made than the leaves could use. A leaf
+    /// every 64 buckets; about 9 KiB each, and no more are made than the leaves could use. A leaf
     /// whose frames find none free is one queue under CoDel until it is empty, which its counters say.
     /// A running engine makes more, but gives none back.
     pub flow_sets: u32,

@@ -161,3 +161,31 @@ pub enum TreeError {
         nanos: u32,
     },
 }
+
+impl TreeError {
+    /// The class at fault, if it is one.
+    #[must_use]
+    pub const fn class(&self) -> Option<ClassId> {
+        match *self {
+            Self::NoRoot | Self::ZeroPoolShare => None,
+            Self::SecondRoot { id, .. }
+            | Self::Duplicate { id }
+            | Self::Orphan { id, .. }
+            | Self::Cycle { id }
+            | Self::TooDeep { id, .. }
+            | Self::TooMany { id }
+            | Self::ZeroWeight { id }
+            | Self::ZeroQuantum { id }
+            | Self::EmptyQueue { id }
+            | Self::TooManyBuckets { id, .. }
+            | Self::Prio { id, .. }
+            | Self::RateAboveCeil { id, .. }
+            | Self::Overcommitted { id, .. }
+            | Self::SmallBurst { id, .. }
+            | Self::SmallPacketBurst { id }
+            | Self::PaceWithoutCeil { id }
+            | Self::QueueOnInner { id }
+            | Self::SegmentTime { id, .. } => Some(id),
+        }
+    }
+}

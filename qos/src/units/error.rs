@@ -13,7 +13,7 @@ pub enum Quantity {
     Burst,
     /// A [`PacketBurst`](crate::PacketBurst).
     PacketBurst,
-    /// The interval of an xl rate.
+    /// An [`Interval`](super::Interval).
     Interval,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for Quantity {
             Self::PacketRate => "packet rate",
             Self::Burst => "burst",
             Self::PacketBurst => "packet burst",
-            Self::Interval => "interval",
+            Self::Interval => "length of time",
         })
     }
 }

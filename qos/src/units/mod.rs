@@ -4,6 +4,7 @@
 
 mod burst;
 mod error;
+mod interval;
 mod number;
 mod packet;
 mod rate;
@@ -11,6 +12,7 @@ mod spec;
 
 pub use burst::Burst;
 pub use error::{Quantity, UnitError};
+pub use interval::Interval;
 pub use packet::{PacketBurst, PacketRate};
 pub use rate::Rate;
 pub use spec::RateSpec;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::burst::Burst;
-use super::error::{Quantity, UnitError};
-use super::number::{Number, TIME};
+use super::error::UnitError;
+use super::interval::Interval;
 use super::rate::Rate;
 
 /// The interval of an xl rate that names none, in nanoseconds (xl-network-configuration(5)).
@@ -39,7 +39,10 @@ impl FromStr for RateSpec {
         };
         let xl = rate.ends_with("/s");
         let xl_burst = match interval {
-            Some(interval) if xl => Some(Burst::Duration(nanos(interval)?)),
+            Some(interval) if xl => {
+                let interval: Interval = interval.parse()?;
+                Some(Burst::Duration(interval.as_nanos()))
+            }
             Some(_) => return Err(malformed()),
             None => xl.then_some(Burst::Duration(XL_INTERVAL_NANOS)),
         };
@@ -53,12 +56,6 @@ impl FromStr for RateSpec {
             burst,
         })
     }
-}
-
-/// Nanoseconds of an xl interval.
-fn nanos(text: &str) -> Result<u64, UnitError> {
-    let number = Number::parse(Quantity::Interval, text)?;
-    number.in_units(TIME).ok_or_else(|| number.unknown_unit())?
 }
 
 impl fmt::Display for RateSpec {

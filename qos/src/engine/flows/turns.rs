@@ -1,9 +1,10 @@
 //! Whose turn it is: deficit round robin over hosts, and over each host's flows.
 //!
-//! Both levels follow DRR++ (MacGregor & Shi 2000) as FQ-CoDel does (RFC 8290 §4.2): who was not
-//! there a moment ago goes first, until it has used up a quantum or run empty; then it joins the old
-//! ones, and it can be new again only after it has been found empty among these. Without host
-//! isolation all flows belong to one host, and what remains is FQ-CoDel.
+//! Both levels follow DRR++ (MacGregor & Shi 2000): who was not there a moment ago goes first, until
+//! it has used up a quantum; then it joins the old ones. Who runs empty before may come back as new in
+//! the same round of the old ones with what is left of its quantum, where FQ-CoDel (RFC 8290 §4.2)
+//! lets it wait behind all of them: so whoever sends less than a quantum a round never waits for the
+//! bulky, however it sends that. Without host isolation all flows belong to one host.
 #![allow(clippy::indexing_slicing)] // links are numbers that the pool gave out itself
 
 use super::ack::Latest;
@@ -50,16 +51,42 @@ impl List {
 pub(super) struct Turns {
     new: List,
     old: List,
+    /// Which round of the old ones this is, and who is its last; [`NONE`] while there are none.
+    round: u32,
+    last: u32,
 }
 
 impl Turns {
     pub(super) const EMPTY: Self = Self {
         new: List::EMPTY,
         old: List::EMPTY,
+        round: 0,
+        last: NONE,
     };
 
-    pub(super) fn enter<T: Link>(&mut self, all: &mut [T], number: u32) {
-        self.new.push(all, number);
+    /// Something has come that was not there: as new with a whole quantum, or in the round in which it
+    /// ran empty with what was left of it.
+    fn enter<T: Link>(&mut self, all: &mut [T], number: u32, quantum: i64) {
+        let own = &mut all[number as usize];
+        let resumes = *own.rested() == Some(self.round);
+        // What it rested with may be from before the leaf was empty, when quanta were larger.
+        let left = (*own.deficit()).max(1_i64.saturating_sub(quantum));
+        *own.deficit() = if resumes { left } else { quantum };
+        *own.rested() = None;
+        if *own.deficit() > 0 {
+            self.new.push(all, number);
+        } else {
+            self.grow_old(all, number, quantum);
+        }
+    }
+
+    fn grow_old<T: Link>(&mut self, all: &mut [T], number: u32, quantum: i64) {
+        let deficit = all[number as usize].deficit();
+        *deficit = deficit.saturating_add(quantum).min(quantum);
+        self.old.push(all, number);
+        if self.last == NONE {
+            self.last = number;
+        }
     }
 
     fn first(&self) -> Option<u32> {
@@ -71,8 +98,8 @@ impl Turns {
         (list.head != NONE).then_some(list.head)
     }
 
-    /// Ends the turn of the first: it goes behind the old ones with a quantum more, or leaves if it
-    /// is an old one and idle.
+    /// Ends the turn of the first: it leaves if it is idle, else it goes behind the old ones with a
+    /// quantum more.
     fn pass<T: Link>(&mut self, all: &mut [T], quantum: i64, idle: bool) {
         let was_new = self.new.head != NONE;
         let list = if was_new {
@@ -83,12 +110,20 @@ impl Turns {
         let Some(number) = list.pop(all) else {
             return;
         };
-        let deficit = all[number as usize].deficit();
-        *deficit = deficit.saturating_add(quantum).min(quantum);
-        if idle && !was_new {
+        if !was_new && number == self.last {
+            // Whoever comes behind the last one is of the next round.
+            self.round = self.round.wrapping_add(1);
+            self.last = if self.old.head == NONE {
+                NONE
+            } else {
+                self.old.tail
+            };
+        }
+        if idle {
+            *all[number as usize].rested() = was_new.then_some(self.round);
             all[number as usize].leave();
         } else {
-            self.old.push(all, number);
+            self.grow_old(all, number, quantum);
         }
     }
 
@@ -97,6 +132,7 @@ impl Turns {
         for list in [&mut self.new, &mut self.old] {
             while let Some(number) = list.pop(all) {
                 each(all, number);
+                *all[number as usize].rested() = None;
                 all[number as usize].leave();
             }
         }
@@ -107,6 +143,8 @@ impl Turns {
 pub(super) trait Link {
     fn next(&mut self) -> &mut u32;
     fn deficit(&mut self) -> &mut i64;
+    /// The round in which it ran empty while it was new, with what was left of its quantum.
+    fn rested(&mut self) -> &mut Option<u32>;
     #[cfg(test)]
     fn listed_deficit(&self) -> Option<i64>;
     /// It is in no list any more.
@@ -128,6 +166,7 @@ pub(super) struct Bucket {
     next: u32,
     flow: u32,
     host: u32,
+    rested: Option<u32>,
     listed: bool,
     shared: bool,
 }
@@ -141,6 +180,7 @@ impl Bucket {
         next: NONE,
         flow: 0,
         host: NONE,
+        rested: None,
         listed: false,
         shared: false,
     };
@@ -153,6 +193,10 @@ impl Link for Bucket {
 
     fn deficit(&mut self) -> &mut i64 {
         &mut self.deficit
+    }
+
+    fn rested(&mut self) -> &mut Option<u32> {
+        &mut self.rested
     }
 
     #[cfg(test)]
@@ -180,6 +224,7 @@ pub(super) struct Host {
     deficit: i64,
     next: u32,
     key: u32,
+    rested: Option<u32>,
     listed: bool,
     shared: bool,
 }
@@ -190,6 +235,7 @@ impl Host {
         deficit: 0,
         next: NONE,
         key: 0,
+        rested: None,
         listed: false,
         shared: false,
     };
@@ -202,6 +248,10 @@ impl Link for Host {
 
     fn deficit(&mut self) -> &mut i64 {
         &mut self.deficit
+    }
+
+    fn rested(&mut self) -> &mut Option<u32> {
+        &mut self.rested
     }
 
     #[cfg(test)]
@@ -269,15 +319,17 @@ impl Pool {
             return number;
         }
         let host = self.host(first, host, quantum);
-        self.buckets[number as usize] = Bucket {
-            deficit: quantum,
-            flow,
-            host,
-            listed: true,
-            ..Bucket::FREE
-        };
+        let own = &mut self.buckets[number as usize];
+        if own.flow != flow || own.host != host || own.rested.is_none() {
+            *own = Bucket {
+                flow,
+                host,
+                ..Bucket::FREE
+            };
+        }
+        (own.listed, own.shared) = (true, false);
         let flows = &mut self.hosts[host as usize].flows;
-        flows.enter(&mut self.buckets, number);
+        flows.enter(&mut self.buckets, number, quantum);
         number
     }
 
@@ -302,15 +354,14 @@ impl Pool {
         let ways = self.ways(first, key);
         let strays = &mut self.heads[first as usize].strays[1];
         let number = find(&mut self.hosts, strays, key, ways);
-        if !self.hosts[number as usize].listed {
-            self.hosts[number as usize] = Host {
-                deficit: quantum,
-                key,
-                listed: true,
-                ..Host::FREE
-            };
+        let own = &mut self.hosts[number as usize];
+        if !own.listed {
+            if own.key != key || own.rested.is_none() {
+                *own = Host { key, ..Host::FREE };
+            }
+            (own.listed, own.shared) = (true, false);
             let hosts = &mut self.heads[first as usize].hosts;
-            hosts.enter(&mut self.hosts, number);
+            hosts.enter(&mut self.hosts, number, quantum);
         }
         number
     }
