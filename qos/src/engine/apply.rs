@@ -1,17 +1,14 @@
 //! Another tree for a running engine: what stays keeps its frames, credit and debt, and its place.
 
+mod queues;
+mod removal;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
-use super::class::{Class, Kind, LeafKey, NONE, State};
-use super::flows::Flows;
-use super::frame::Frame;
-use super::frames::Fifo;
-use crate::class::{
-    Arrival, ClassId, LeafQueue, Plan, Planned, Profile, Removed, Terms, TreeConfig, TreeError,
-};
-use crate::counters::FlowCounters;
-use crate::fair::{Fair, Seat, Share};
+use super::class::{Class, LeafKey, NONE, State};
+use crate::class::{Arrival, Plan, Profile, Terms, TreeConfig, TreeError};
+use crate::fair::{Seat, Share};
 use crate::time::Time;
 use crate::units::Rate;
 use crate::wheel::Wheel;
@@ -164,149 +161,6 @@ impl Engine {
         }
     }
 
-    /// Takes out the classes that the plan does not have. Their counters go to the nearest ancestor
-    /// that stays, so that no sum ever falls. Returns the leaves that have frames left to drain, each
-    /// with its nearest ancestor that still has children.
-    fn remove_missing(
-        &mut self,
-        plan: &Plan,
-        removed: Removed,
-        diff: &mut Diff,
-    ) -> BTreeMap<u32, usize> {
-        let places = plan.classes.iter().zip(0_usize..);
-        let stay: BTreeMap<_, _> = places.map(|(class, at)| (class.id, at)).collect();
-        let missing = self.index.iter().filter(|(id, _)| !stay.contains_key(id));
-        let mut gone: Vec<u32> = missing.map(|(_, &index)| index).collect();
-        diff.removed = u32::try_from(gone.len()).unwrap_or(u32::MAX);
-        gone.extend(std::mem::take(&mut self.draining));
-        let mut draining = BTreeMap::new();
-        for &index in &gone {
-            let inner = self.ancestors(index).find_map(|id| {
-                let &at = stay.get(&id)?;
-                (plan.classes.get(at)?.children > 0).then_some(at)
-            });
-            let root = plan.classes.first().filter(|root| root.children > 0);
-            let parent = inner.or_else(|| root.map(|_| 0));
-            match parent.filter(|_| removed == Removed::Drain) {
-                Some(parent) if self.queued(self.class(index)) > 0 => {
-                    draining.insert(index, parent);
-                    continue;
-                }
-                _ => self.drop_frames(index, diff),
-            }
-            if self.class(index).stats == NONE {
-                continue;
-            }
-            let own = std::mem::take(self.tally(index));
-            let mut heir = self.class(index).parent;
-            while heir != NONE && !stay.contains_key(&self.class(heir).id) {
-                heir = self.class(heir).parent;
-            }
-            if heir != NONE {
-                self.tally(heir).inherit(&own);
-            }
-        }
-        for index in gone {
-            let id = self.class(index).id;
-            if self.index.get(&id) == Some(&index) {
-                self.index.remove(&id);
-            }
-            if draining.contains_key(&index) {
-                continue;
-            }
-            let old = self.class(index);
-            let stats = old.stats;
-            let mut vacant = Class::vacant(old.generation.wrapping_add(1));
-            // A slot keeps its block of counters, which is zero now.
-            vacant.stats = stats;
-            *self.class_mut(index) = vacant;
-        }
-        self.draining = draining.keys().copied().collect();
-        draining
-    }
-
-    /// The ids of a class's ancestors, the nearest first.
-    fn ancestors(&self, index: u32) -> impl Iterator<Item = ClassId> {
-        let up = |index: u32| self.classes.get(self.class(index).parent as usize);
-        let next = move |class: &&Class| self.classes.get(class.parent as usize);
-        std::iter::successors(up(index), next).map(|class| class.id)
-    }
-
-    /// Adds leaves that drain to the plan: with their limits, and a share of what is left.
-    fn keep_draining(
-        &mut self,
-        draining: BTreeMap<u32, usize>,
-        plan: &mut Plan,
-        slots: &mut Vec<u32>,
-        profiles: &[Profile],
-        diff: &mut Diff,
-    ) {
-        for (index, parent) in draining {
-            let class = self.class(index);
-            let (Some(&profile), Some(above)) = (
-                profiles.get(class.profile as usize),
-                plan.classes.get_mut(parent),
-            ) else {
-                continue;
-            };
-            let position = above.children;
-            above.children = above.children.saturating_add(1);
-            plan.classes.push(Planned {
-                id: class.id,
-                parent: Some(parent),
-                position,
-                children: 0,
-                queue: self.closed_queue(class),
-                profile: Profile {
-                    rate: Terms::UNLIMITED,
-                    ..profile
-                },
-            });
-            slots.push(index);
-            diff.draining = diff.draining.saturating_add(1);
-        }
-    }
-
-    /// The settings of a leaf's queue that takes no more.
-    fn closed_queue(&self, class: &Class) -> LeafQueue {
-        match class.kind {
-            Kind::Inner | Kind::Hold => LeafQueue::Hold,
-            Kind::Fifo => LeafQueue::Fifo { frames: 0 },
-            Kind::Flows => {
-                let flows = self.flows.get(class.body as usize);
-                let config = flows.map(|flows| *self.sets.config(flows.settings()));
-                config.map_or(LeafQueue::Hold, LeafQueue::Flows)
-            }
-        }
-    }
-
-    /// Empties a leaf's queue into the diff.
-    fn drop_frames(&mut self, index: u32, diff: &mut Diff) {
-        let framing = self.profile(self.class(index)).framing();
-        let mut dropped = FlowCounters::default();
-        while let Some(frame) = self.take_any(index) {
-            dropped.add(frame.shape.len, framing.cost(frame.shape));
-            diff.dropped.push(frame.token);
-        }
-        if dropped.frames > 0 {
-            self.class_mut(index).backlog = false;
-            self.tally(index).dropped(&dropped);
-        }
-    }
-
-    /// Any frame of a leaf's queue, to empty it.
-    fn take_any(&mut self, index: u32) -> Option<Frame> {
-        let class = self.classes.get_mut(index as usize)?;
-        match class.kind {
-            Kind::Inner | Kind::Hold => None,
-            Kind::Fifo => class.fifo.pop(&mut self.frames),
-            Kind::Flows => {
-                let flows = self.flows.get_mut(class.body as usize)?;
-                flows.take(&mut self.frames, &mut self.sets)
-            }
-        }
-    }
-
     /// The arena's slot of every planned class: its own, or a vacant one.
     fn slots(&mut self, plan: &Plan) -> Vec<u32> {
         let used: BTreeSet<u32> = self.index.values().chain(&self.draining).copied().collect();
@@ -327,104 +181,6 @@ impl Engine {
         self.pps.resize(self.classes.len(), 0);
         self.root = slots.first().copied().unwrap_or(NONE);
         slots
-    }
-
-    /// Makes the children's queues and the leaves' own.
-    fn rebuild_queues(&mut self, plan: &Plan, slots: &[u32], diff: &mut Diff) {
-        let mut families: Vec<Vec<u32>> = vec![Vec::new(); slots.len()];
-        for (planned, &index) in plan.classes.iter().zip(slots) {
-            let family = planned.parent.and_then(|at| families.get_mut(at));
-            if let Some(children) = family {
-                children.push(index);
-            }
-        }
-        self.sets.begin();
-        let mut old_flows: Vec<_> = std::mem::take(&mut self.flows)
-            .into_iter()
-            .map(Some)
-            .collect();
-        self.inners.clear();
-        for ((planned, &index), children) in plan.classes.iter().zip(slots).zip(&families) {
-            self.requeue(index, planned, plan.full_size, &mut old_flows, diff);
-            if !children.is_empty() {
-                let number = u32::try_from(self.inners.len()).unwrap_or(NONE);
-                self.inners.push(Fair::new(children));
-                self.class_mut(index).body = number;
-                for &child in children {
-                    self.class_mut(child).above = number;
-                }
-            }
-        }
-        // Parents come first, so every child knows its parent's queue by now.
-        for (planned, &index) in plan.classes.iter().zip(slots) {
-            let Some(class) = self.classes.get_mut(index as usize) else {
-                continue;
-            };
-            let profile = &planned.profile;
-            if let Some(fair) = self.inners.get_mut(class.above as usize) {
-                fair.provide(
-                    &mut class.seat,
-                    profile.prio,
-                    &profile.green,
-                    &profile.excess,
-                );
-            }
-        }
-    }
-
-    /// Gives a class the queue it shall have from now on: its own with other settings, or an empty
-    /// one, whose predecessor's frames are dropped. Inner classes have none.
-    fn requeue(
-        &mut self,
-        index: u32,
-        planned: &Planned,
-        full_size: u32,
-        old_flows: &mut [Option<Flows>],
-        diff: &mut Diff,
-    ) {
-        let kind = if planned.children > 0 {
-            Kind::Inner
-        } else {
-            Kind::of(planned.queue)
-        };
-        let class = self.class(index);
-        let mut flows = match class.kind {
-            Kind::Flows => old_flows
-                .get_mut(class.body as usize)
-                .and_then(Option::take),
-            _ => None,
-        };
-        let stays = class.kind == kind;
-        if !stays {
-            if let Some(flows) = flows.take() {
-                self.class_mut(index).body = self.push_flows(flows);
-            }
-            self.drop_frames(index, diff);
-            let class = self.class_mut(index);
-            class.kind = kind;
-            class.backlog = false;
-            class.fifo = Fifo::new(0);
-            if kind == Kind::Inner {
-                class.blocked = false;
-            }
-        }
-        match planned.queue {
-            LeafQueue::Fifo { frames } => self.class_mut(index).fifo.limit = frames,
-            LeafQueue::Flows(config) if kind == Kind::Flows => {
-                let profile = &planned.profile;
-                let (framing, unit) = (profile.framing(), profile.quantum);
-                let settings = self.sets.settings(config, framing, unit, full_size);
-                let mut flows = flows.unwrap_or_else(|| Flows::new(settings));
-                flows.retune(settings);
-                self.class_mut(index).body = self.push_flows(flows);
-            }
-            _ => {}
-        }
-    }
-
-    fn push_flows(&mut self, flows: Flows) -> u32 {
-        self.flows.push(flows);
-        u32::try_from(self.flows.len()).unwrap_or(0).wrapping_sub(1)
     }
 
     /// Puts every leaf with a backlog where it belongs, in new wheels.

@@ -5,7 +5,7 @@ use std::slice;
 use prefetch_index::prefetch_index;
 
 use super::Engine;
-use super::frames::Fifo;
+use super::fifo::Fifo;
 use crate::class::{Arrival, ClassId, LeafQueue, Profile};
 use crate::fair::{GREEN, Seat, Seats, Tier};
 use crate::time::Time;
@@ -93,7 +93,7 @@ pub(super) struct Way {
 /// A class on two cache lines. The limits are kept as theoretical arrival times; their terms are in
 /// the profile.
 #[derive(Clone, Debug)]
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub(super) struct Class {
     pub(super) ceil: Arrival,
     pub(super) rate: Arrival,

@@ -1,10 +1,13 @@
 //! The scheduler: a class tree that says whose frame goes next, and when to ask again.
 
 mod apply;
+mod charge;
 mod class;
+mod fifo;
 mod flows;
 mod frame;
 mod frames;
+mod poll;
 mod ready;
 mod snapshot;
 mod visit;
@@ -26,8 +29,9 @@ use crate::wire::Framing;
 pub use apply::Diff;
 pub use class::{LeafKey, State};
 pub use frame::{Ack, Ecn, Frame};
+pub use poll::Departure;
 pub use snapshot::{ClassSnapshot, ClassStats};
-pub use visit::{Departure, Grant, Hold};
+pub use visit::{Grant, Hold};
 
 use class::{Class, Kind, NONE};
 use flows::{Flows, Sets};

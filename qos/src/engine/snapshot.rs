@@ -69,7 +69,7 @@ impl Passed {
 /// The counters of a class as the path of frames keeps them: what every frame counts on one cache
 /// line.
 #[derive(Clone, Debug, Default)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Tally {
     offered: Passed,
     sent: Passed,

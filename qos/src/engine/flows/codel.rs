@@ -1,8 +1,9 @@
 //! CoDel (RFC 8289): whether a queue stands, told by how long its frames wait.
 
 use super::settings::Settings;
+use crate::engine::fifo::Fifo;
 use crate::engine::frame::{Ecn, Frame};
-use crate::engine::frames::{Fifo, Frames};
+use crate::engine::frames::Frames;
 use crate::wire::FrameShape;
 
 /// No frame has waited too long lately.
