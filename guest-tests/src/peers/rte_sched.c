@@ -25,7 +25,7 @@
 #define OVERHEAD 24
 #define BURST 32
 /* Packets waiting in a pipe: as many as wait in a leaf of ours. */
-#define BACKLOG 48
+#define BACKLOG 40
 #define QUEUE 64
 /* Bytes of one visit: 32 packets, as of ours. */
 #define VISIT 2688

@@ -14,7 +14,7 @@ const BURST: u32 = 256;
 /// Nanoseconds that a burst of minimum frames takes of nine tenths of the link.
 const BURST_NANOS: u64 = BURST as u64 * 84 * 8 * 10 / 9 * 1_000_000_000 / LINK;
 /// Frames that wait in every leaf of the deep pattern: more than a visit serves.
-const BACKLOG: u64 = 48;
+const BACKLOG: u64 = 40;
 
 pub(crate) struct Work<S: Scheduler> {
     scheduler: S,

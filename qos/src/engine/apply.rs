@@ -99,6 +99,11 @@ impl Engine {
         let link = tree.classes.iter().find(|class| class.parent.is_none());
         let link = link.and_then(|root| root.rate.or(root.ceil));
         self.segment_bytes = segment_bytes(tree.segment_nanos, link);
+        self.plain = self.segment_bytes == 0
+            && self.profiles.iter().all(|profile| {
+                let first = self.profiles.first().map(Profile::framing);
+                !profile.pps.is_limit() && Some(profile.framing()) == first
+            });
         self.frames.resize(tree.frames, tree.pool_share_percent);
         self.sets.finish(tree.flow_sets.min(plan.flow_sets()));
         let more = self.classes.len().saturating_sub(self.stats.len());

@@ -41,7 +41,7 @@ impl Engine {
             let Some(profile) = self.profiles.get(class.profile as usize) else {
                 return;
             };
-            if profile.framing() != visit.framing {
+            if !self.plain && profile.framing() != visit.framing {
                 // Such a visit has one frame.
                 let cost = profile.framing().cost(visit.shape);
                 (way.bytes, way.segments) = (cost.wire_bytes, cost.segments.into());
@@ -49,7 +49,8 @@ impl Engine {
                 way.work = way.bytes.max(core);
             }
             let mut open = true;
-            if profile.pps.is_limit()
+            if !self.plain
+                && profile.pps.is_limit()
                 && let Some(pps) = self.pps.get_mut(at as usize)
             {
                 *pps = profile.pps.charged(*pps, now, way.segments);

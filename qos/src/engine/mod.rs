@@ -108,6 +108,8 @@ pub struct Engine {
     visit: Option<Visit>,
     /// What one segment costs at least, in bytes of link time.
     segment_bytes: u64,
+    /// All classes charge alike, and none counts segments.
+    plain: bool,
     /// More timer events were due than one call handles.
     overdue: bool,
 }
@@ -134,6 +136,7 @@ impl Engine {
             now: Time::ZERO,
             visit: None,
             segment_bytes: 0,
+            plain: false,
             overdue: false,
         };
         engine.rebuild(tree, Time::ZERO)?;
@@ -202,7 +205,10 @@ impl Engine {
                 }
                 _ => 1,
             };
-            let queued = self.offer_run(rest.get(..run).unwrap_or(rest), now);
+            let mut queued = 0;
+            if run > 1 {
+                queued = self.offer_run(rest.get(..run).unwrap_or(rest), now);
+            }
             at = at.wrapping_add(queued);
             // One by one what is not first in, first out, or too much.
             for &(leaf, frame) in rest.get(queued..run).unwrap_or_default() {

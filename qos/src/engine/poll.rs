@@ -11,7 +11,7 @@ use crate::time::Time;
 use crate::wire::{Cost, FrameShape, Framing};
 
 /// Classes from which on a tree does not fit the nearest caches.
-const PREFETCHED: usize = 256;
+const PREFETCHED: usize = 1500;
 
 /// A frame, or a part of a super-frame, that [`Engine::poll`] sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

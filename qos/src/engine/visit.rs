@@ -267,8 +267,18 @@ impl Engine {
     /// counts segments.
     fn fits(&self, leaf: u32, now: Time, quantum: u64, framing: Framing) -> (bool, bool) {
         let now = ticks(now);
-        let (mut whole, mut counted) = (true, self.segment_bytes > 0);
         let mut at = leaf;
+        if self.plain {
+            while let Some(class) = self.classes.get(at as usize) {
+                let ceil = &self.profile(class).ceil;
+                if ceil.is_limit() && !ceil.fits(class.ceil, now, quantum) {
+                    return (false, false);
+                }
+                at = class.parent;
+            }
+            return (true, false);
+        }
+        let (mut whole, mut counted) = (true, self.segment_bytes > 0);
         while at != NONE {
             let class = self.class(at);
             let profile = self.profile(class);

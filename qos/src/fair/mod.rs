@@ -109,6 +109,7 @@ fn bits(mut word: u64) -> impl Iterator<Item = u32> {
 
 /// One tier: its virtual time and who waits in it.
 #[derive(Debug, Default)]
+#[repr(C)] // what is fetched ahead depends on the order
 struct Row {
     clock: Clock,
     /// Children, or groups of them, that wait: one bit each.
