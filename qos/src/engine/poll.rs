@@ -238,43 +238,53 @@ impl Engine {
     }
 
     /// Fetches what visits soon to come will read, while this one of `leaf` is at work: along those who
-    /// follow its parent, or else itself, the further off the less, since one thing has to be there to
-    /// say where the next one is. In trees that do not fit the caches that is most of the time.
+    /// follow it or its parent, the further off the less, since one thing has to be there to say where
+    /// the next one is. In trees that do not fit the caches that is most of the time.
     #[inline]
     fn prefetch_next(&self, leaf: u32) {
         if self.classes.len() < PREFETCHED {
             return;
         }
-        let class = self.class(leaf);
         let follower = |index: u32| {
             let class = self.classes.get(index as usize);
             class.map_or(NONE, |class| class.seat.follower())
         };
         let next = follower(leaf);
-        Class::prefetch(&self.classes, next);
-        let [one, two] = match follower(class.parent) {
-            NONE if next == NONE => return,
-            NONE => [next, follower(next)],
-            parent => {
-                let second = follower(parent);
-                let third = follower(second);
-                Class::prefetch(&self.classes, follower(third));
-                if let Some(third) = self.classes.get(third as usize) {
-                    Fair::prefetch(&self.inners, third.body);
-                }
-                if let Some(second) = self.classes.get(second as usize)
-                    && let Some(fair) = self.inners.get(second.body as usize)
-                {
-                    fair.prefetch_children();
-                }
-                [self.guess(parent), self.guess(second)]
+        let parent = follower(self.class(leaf).parent);
+        let soonest = match (next, parent) {
+            (NONE, NONE) => return,
+            (_, NONE) => {
+                Class::prefetch(&self.classes, follower(next));
+                next
+            }
+            (NONE, _) => {
+                self.prefetch_families(follower(parent));
+                self.guess(parent)
+            }
+            (..) => {
+                // Its turn comes with its parent's next one.
+                Class::prefetch(&self.classes, next);
+                self.guess(parent)
             }
         };
-        Class::prefetch(&self.classes, two);
-        if let Some(one) = self.classes.get(one as usize) {
-            prefetch_index(&self.stats, one.stats as usize);
-            one.fifo.prefetch(&self.frames);
+        if let Some(soonest) = self.classes.get(soonest as usize) {
+            prefetch_index(&self.stats, soonest.stats as usize);
+            soonest.fifo.prefetch(&self.frames);
         }
+    }
+
+    /// Fetches classes with few children, from the second on, and what is known of these.
+    fn prefetch_families(&self, second: u32) {
+        let class = |index: u32| self.classes.get(index as usize);
+        let body = |index: u32| class(index).map_or(NONE, |class| class.body);
+        let follower = |index: u32| class(index).map_or(NONE, |class| class.seat.follower());
+        let third = follower(second);
+        Class::prefetch(&self.classes, follower(third));
+        Fair::prefetch(&self.inners, body(third));
+        if let Some(fair) = self.inners.get(body(second) as usize) {
+            fair.prefetch_children();
+        }
+        Class::prefetch(&self.classes, self.guess(second));
     }
 
     /// The child of a class that will probably be next there.

@@ -300,17 +300,19 @@ fn applying_the_same_tree_again_and_again_changes_no_rate() {
 
 #[test]
 fn a_hundred_thousand_throttled_classes_cost_one_wake_each() {
-    let guests = (0..100).map(|guest| ClassConfig::new(ClassId::new(2, guest)).parent(ROOT));
-    let leaves = (0..10_000).map(|n| {
-        let class = ClassConfig::new(ClassId::new(3, n)).parent(ClassId::new(2, n / 100));
+    let id = |n: u32| ClassId::new(3 + u16::try_from(n >> 15).unwrap(), (n & 0x7fff) as u16);
+    let guest = |n| ClassId::new(2, u16::try_from(n).unwrap());
+    let guests = (0..100).map(|n| ClassConfig::new(guest(n)).parent(ROOT));
+    let leaves = (0..100_000).map(|n| {
+        let class = ClassConfig::new(id(n)).parent(guest(n % 100));
         class.ceil(rate("12304"))
     });
     let root = ClassConfig::new(ROOT);
     let classes = std::iter::once(root).chain(guests).chain(leaves).collect();
     let mut engine = Engine::new(&TreeConfig::new(classes)).unwrap();
     let mut now = at(1 << 30);
-    for n in 0..10_000 {
-        let key = engine.leaf(ClassId::new(3, n)).unwrap();
+    for n in 0..100_000 {
+        let key = engine.leaf(id(n)).unwrap();
         engine.backlogged(key, now);
     }
     // A frame a second each; the burst is one frame.
@@ -327,9 +329,11 @@ fn a_hundred_thousand_throttled_classes_cost_one_wake_each() {
         };
         now = wake;
     }
-    assert_eq!(sent, 7 * 10_000, "two at once, then five seconds");
+    assert_eq!(sent, 7 * 100_000, "two at once, then five seconds");
+    // At most a thousand and some timers a call: what is left is handled by the next one.
+    let calls = 7 * 100_000 / EVENTS_PER_CALL + 20;
     assert!(
-        polls <= 10,
+        polls <= calls,
         "{polls} polls for classes that all wake at once"
     );
 }
