@@ -20,8 +20,15 @@
 //!
 //! The [`Engine`] **pulls**: nothing is pushed through it. [`Engine::peek`] says whose frame goes
 //! next; the caller delivers it and then calls [`Engine::commit`], or [`Engine::abort`] if it could
-//! not. When nothing may go, [`Engine::next_wake`] says when. An idle class costs nothing, a throttled
-//! one a timer; every step takes constant time, however many classes there are.
+//! not. Whoever can deliver for certain takes a burst with [`Engine::poll`]. When nothing may go,
+//! [`Engine::next_wake`] says when. An idle class costs nothing, a throttled one a timer; every step
+//! takes constant time, however many classes there are.
+//!
+//! A tree is changed while it works: [`Engine::apply`] another one, and classes that are in both keep
+//! their frames, their credit and debt, and their fair share of the recent past.
+//!
+//! Which leaf a frame belongs to, a [`Classifier`] says from its [`Headers`]; and before a tree is used,
+//! [`sim`] tries it out.
 //!
 //! ```
 //! use qos::{ClassConfig, ClassId, Engine, FrameShape, Time, TreeConfig, Wake};
@@ -74,7 +81,8 @@
 //!
 //! # Promises
 //! * Time comes in as a value and the next wake-up goes out: no clock, no I/O, no thread, no
-//!   global, no float, no `unsafe`. Equal calls give equal answers on every machine and build.
+//!   global, no float, no `unsafe` (but for a processor's hint to fetch memory, which a crate of its own
+//!   gives). Equal calls give equal answers on every machine and build.
 //! * Never faster than asked: in **every** window of length `t` a limit lets at most
 //!   `rate * t + burst + one unit` pass, in wire bytes, without tolerance.
 //! * Never slower by more than one part in a million while it is polled within its burst; what
@@ -83,7 +91,10 @@
 //!   exactly for a [`Limiter`], rounded up to 1.024 us for an [`Engine`]. No frame is too big: it
 //!   goes when its limits are open and leaves a debt.
 //! * If anything that waits may go, [`Engine::peek`] names something.
+//! * Among those who wait, shares of any window differ from the weights by a few quanta at most (three
+//!   of each, by weight), on every level.
 //! * A frame is charged when it is committed, once, so a failed delivery costs nothing.
+//! * No frame is lost but by a queue that counts it: a change of the tree loses none unless told to.
 //! * A tree that cannot work is refused with the class and the reason, and the running one stays.
 //! * No input panics, overflows or divides by zero. Nothing is allocated while frames flow.
 //!

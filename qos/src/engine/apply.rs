@@ -26,7 +26,7 @@ pub struct Diff {
     pub moved: u32,
     /// Classes that are gone, those included that only drain.
     pub removed: u32,
-    /// Leaves that are gone and still have frames, which go in their turn ([`Removed::Drain`]).
+    /// Leaves that are gone and still have frames, which go in their turn ([`Removed::Drain`](crate::Removed)).
     pub draining: u32,
     /// Frames that waited in leaves that are gone or have no queue any more: the caller's again, and
     /// counted as dropped.
