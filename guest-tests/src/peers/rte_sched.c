@@ -27,8 +27,8 @@
 /* Packets waiting in a pipe: as many as wait in a leaf of ours. */
 #define BACKLOG 40
 #define QUEUE 64
-/* Bytes of one visit: 32 packets, as of ours. */
-#define VISIT 2688
+/* Bytes of one visit: 16 packets, as of ours. */
+#define VISIT 1344
 /* 4 Gbit/s, in bytes per second. */
 #define PORT_RATE UINT64_C(500000000)
 #define MS_PER_S 1000

@@ -249,7 +249,7 @@ pub(super) struct Walk<'a> {
 
 impl Walk<'_> {
     /// Takes plain frames until a super-frame comes: at most as many as there are `places`, and none
-    /// that begins beyond `most` wire bytes in all. `put` fills a place with a frame's handle and
+    /// but the first that ends beyond `most` wire bytes in all. `put` fills a place with a frame's handle and
     /// length.
     #[inline]
     pub(super) fn take_plain<'p, T: 'p>(
@@ -265,7 +265,8 @@ impl Walk<'_> {
         // Frames that came in a row often lie in a row: read so, no one has to wait for the one before.
         'rows: while let Some(row) = self.pool.entries.get(at as usize..) {
             for entry in row {
-                if wire_bytes >= most || entry.next.has(Next::SEGMENTED) {
+                let after = wire_bytes.wrapping_add(framing.slot(entry.len.into()));
+                if entry.next.has(Next::SEGMENTED) || (after > most && wire_bytes > 0) {
                     break 'rows;
                 }
                 let Some(place) = places.next() else {
@@ -273,7 +274,7 @@ impl Walk<'_> {
                 };
                 put(place, entry.token, entry.len);
                 bytes = bytes.wrapping_add(entry.len.into());
-                wire_bytes = wire_bytes.wrapping_add(framing.slot(entry.len.into()));
+                wire_bytes = after;
                 count = count.wrapping_add(1);
                 last = at;
                 at = at.wrapping_add(1);

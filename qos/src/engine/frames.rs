@@ -173,15 +173,27 @@ impl Frames {
         shape
     }
 
-    /// Fetches what a visit to a queue will read: its first frames, which are often neighbours, and its
-    /// last.
+    /// Fetches what a visit to a queue will read. Frames that came in a row are often neighbours: from the
+    /// head on, and, where that row has ended, up to the tail.
     #[inline]
     pub(super) fn prefetch(&self, head: u32, tail: u32, frames: u32) {
-        let head = head as usize;
-        for ahead in (0..frames.min(64)).step_by(4) {
-            prefetch_index(&self.entries, head.saturating_add(ahead as usize));
+        let most = frames.min(64);
+        let (rows, last) = (
+            tail.wrapping_sub(head) != frames.wrapping_sub(1),
+            tail as usize,
+        );
+        let first = if rows { most.div_ceil(2) } else { most };
+        for ahead in (0..first).step_by(4) {
+            prefetch_index(
+                &self.entries,
+                (head as usize).saturating_add(ahead as usize),
+            );
         }
-        prefetch_index(&self.entries, tail as usize);
+        if rows {
+            for back in (0..most).step_by(4) {
+                prefetch_index(&self.entries, last.saturating_sub(back as usize));
+            }
+        }
     }
 
     pub(super) fn read(&self, number: u32) -> (Frame, u64) {

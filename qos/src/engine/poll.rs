@@ -67,7 +67,7 @@ impl Departure {
 
 /// The part of a super-frame that a quantum holds, what that costs, and the rest.
 #[inline(never)] // out of the way of plain frames
-fn cut(
+pub(super) fn cut(
     framing: Framing,
     quantum: u64,
     shape: FrameShape,
@@ -161,7 +161,7 @@ impl Engine {
         let most = u64::from(visit.most_frames.min(class.fifo.frames)).min(visit.most_segments);
         let blank = Departure::new(leaf, 0, FrameShape::single(0));
         let start = out.len();
-        // At most 64.
+        // At most 16.
         #[allow(clippy::cast_possible_truncation)]
         out.resize(start.saturating_add(most as usize), blank);
         let places = out.get_mut(start..).unwrap_or_default();
@@ -179,13 +179,19 @@ impl Engine {
                 },
             );
             // Full, or a super-frame is next.
-            if passed.wire_bytes >= quantum || passed.segments >= visit.most_segments {
-                break;
-            }
-            let (Some((token, shape)), Some(place)) = (walk.head(), free.next()) else {
+            let Some((token, shape)) = walk.head() else {
                 break;
             };
             let (part, cost, rest) = cut(framing, quantum, shape);
+            let full = passed.frames > 0
+                && passed.wire_bytes.saturating_add(cost.wire_bytes) > quantum
+                || passed.segments >= visit.most_segments;
+            if full {
+                break;
+            }
+            let Some(place) = free.next() else {
+                break;
+            };
             *place = Departure::new(leaf, token, part);
             passed.add(part.len, cost);
             if let Some(rest) = rest {
@@ -202,7 +208,7 @@ impl Engine {
         class.backlog = class.fifo.frames > 0;
         let green = class.state == State::Green;
         (visit.bytes, visit.segments) = (passed.wire_bytes, passed.segments);
-        // At most 64.
+        // At most 16.
         visit.frames = u32::try_from(passed.frames).unwrap_or(FRAMES);
         self.tally(index).sent(&passed, green);
     }

@@ -4,15 +4,17 @@
 //! instant; the tree is brought up to date once, when it ends.
 
 use super::Engine;
-use super::class::{Kind, LeafKey, NONE, State};
+use super::class::{Class, Kind, LeafKey, NONE, State};
 use super::frame::Frame;
+use super::frames::Frames;
+use super::poll::cut;
 use crate::class::ticks;
 use crate::counters::FlowCounters;
 use crate::time::Time;
 use crate::wire::{Cost, FrameShape, Framing};
 
 /// Frames of one visit at most.
-pub(super) const FRAMES: u32 = 64;
+pub(super) const FRAMES: u32 = 16;
 /// Segments of one visit at most, if a packet limit is on the way.
 const SEGMENTS: u64 = 64;
 
@@ -80,7 +82,8 @@ pub(super) struct Visit {
     pub(super) frames: u32,
     /// A frame was granted and neither committed nor held back yet.
     pub(super) granted: bool,
-    /// The visit ends before a frame that would begin beyond these.
+    /// The visit ends before a frame that would begin beyond these, or end beyond the bytes if its size
+    /// is known.
     pub(super) most_bytes: u64,
     pub(super) most_segments: u64,
     pub(super) most_frames: u32,
@@ -94,6 +97,18 @@ impl Visit {
         self.frames < self.most_frames
             && self.bytes < self.most_bytes
             && self.segments < self.most_segments
+    }
+
+    /// Whether the leaf's next frame fits in as well, as far as that is known.
+    fn holds(&self, leaf: &Class, frames: &Frames) -> bool {
+        if self.frames == 0 || leaf.kind != Kind::Fifo {
+            return true;
+        }
+        let next = leaf.fifo.first(frames).map(|(_, shape)| {
+            let (_, cost, _) = cut(self.framing, self.most_bytes, shape);
+            cost.wire_bytes
+        });
+        self.bytes.saturating_add(next.unwrap_or(0)) <= self.most_bytes
     }
 
     #[inline]
@@ -118,7 +133,8 @@ impl Engine {
         if let Some(visit) = &mut self.visit {
             let leaf = visit.leaf;
             let class = self.classes.get(leaf as usize);
-            let waits = class.is_some_and(|class| class.backlog);
+            let waits =
+                class.is_some_and(|class| class.backlog && visit.holds(class, &self.frames));
             if visit.now == now && visit.has_room() && waits {
                 visit.granted = true;
                 return Some(self.grant(leaf, now));
