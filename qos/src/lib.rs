@@ -85,6 +85,7 @@
 //! * If anything that waits may go, [`Engine::peek`] names something.
 //! * A frame is charged when it is committed, once, so a failed delivery costs nothing.
 //! * A tree that cannot work is refused with the class and the reason, and the running one stays.
+//!   Other settings of a single class take constant time ([`Engine::retune`]).
 //! * No input panics, overflows or divides by zero. Nothing is allocated while frames flow.
 //!
 //! # One stream, no tree
