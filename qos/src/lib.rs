@@ -96,6 +96,7 @@
 //! * A frame is charged when it is committed, once, so a failed delivery costs nothing.
 //! * No frame is lost but by a queue that counts it: a change of the tree loses none unless told to.
 //! * A tree that cannot work is refused with the class and the reason, and the running one stays.
+//!   Other settings of a single class take constant time ([`Engine::retune`]).
 //! * No input panics, overflows or divides by zero. Nothing is allocated while frames flow.
 //!
 //! # One stream, no tree

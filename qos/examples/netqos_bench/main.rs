@@ -44,6 +44,8 @@ enum Pattern {
     Flows,
     /// Another tree with every class retuned, per class; only the engine
     Apply,
+    /// One random class retuned after another; only the engine
+    Retune,
 }
 
 #[derive(Debug, Parser)]
@@ -57,7 +59,7 @@ struct Args {
     scheduler: Contender,
 
     /// How frames come; may be given several times
-    #[arg(long, value_enum, default_values_t = [Pattern::Deep, Pattern::Sparse, Pattern::Apply])]
+    #[arg(long, value_enum, default_values_t = [Pattern::Deep, Pattern::Sparse, Pattern::Apply, Pattern::Retune])]
     pattern: Vec<Pattern>,
 
     /// Frames that are measured, or classes retuned; rounded up to whole rounds
@@ -91,6 +93,7 @@ fn measure(contender: Contender, pattern: Pattern, tree: &Tree, frames: u32) -> 
     let weights = || vec![1; tree.leaves().count()];
     match (contender, pattern) {
         (Contender::Netqos, Pattern::Apply) => ours::apply(tree, frames),
+        (Contender::Netqos, Pattern::Retune) => ours::retune(tree, frames),
         (Contender::Netqos, Pattern::Flows) => {
             let mut work = Work::new(Ours::with_flows(tree)?);
             let nanos = work.deep(frames)?;
@@ -107,7 +110,9 @@ fn measure(contender: Contender, pattern: Pattern, tree: &Tree, frames: u32) -> 
             }
             Ok(nanos)
         }
-        (_, Pattern::Apply | Pattern::Flows) => Err("only the engine does this".into()),
+        (_, Pattern::Apply | Pattern::Retune | Pattern::Flows) => {
+            Err("only the engine does this".into())
+        }
         (Contender::Drr, _) => Work::new(Drr::new(&weights())).run(pattern, frames),
         (Contender::HeapWf2q, _) => Work::new(HeapWf2q::new(&weights())).run(pattern, frames),
         (Contender::RbtreeHtb, _) => Work::new(RbtreeHtb::new(&tree.htb())).run(pattern, frames),

@@ -9,6 +9,7 @@ use crate::Result;
 use crate::clock::Watch;
 use crate::models::Scheduler;
 use crate::tree::Tree;
+use crate::work::shuffle;
 
 /// A minimum frame.
 const SHAPE: FrameShape = FrameShape::single(60);
@@ -116,6 +117,27 @@ pub(crate) fn apply(tree: &Tree, changes: u32) -> Result<f64> {
             class.cburst = Burst::Duration(100_000_001 + u64::from(changed));
         }
         changed += ours.engine.apply(&config, now)?.retuned;
+    }
+    start.nanos_each(changed)
+}
+
+/// Nanoseconds per change of one class, in random order, when every leaf has a frame.
+pub(crate) fn retune(tree: &Tree, changes: u32) -> Result<f64> {
+    let mut ours = Ours::new(tree)?;
+    let mut classes = tree.config(LeafQueue::Fifo { frames: 128 })?.classes;
+    let now = Time::from_nanos(1_000_000_000);
+    for (leaf, number) in ours.leaves.clone().into_iter().zip(0..) {
+        ours.enqueue(leaf, Ours::packet(number), now);
+    }
+    shuffle(&mut classes)?;
+    let mut changed = 0;
+    let start = Watch::start()?;
+    while changed < changes {
+        for class in &mut classes {
+            class.cburst = Burst::Duration(100_000_001 + u64::from(changed));
+            ours.engine.retune(class, now)?;
+            changed += 1;
+        }
     }
     start.nanos_each(changed)
 }

@@ -136,7 +136,7 @@ impl<S: Scheduler> Work<S> {
 }
 
 /// Fisher and Yates' shuffle with a fixed seed.
-fn shuffle<T>(items: &mut [T]) -> Result<()> {
+pub(crate) fn shuffle<T>(items: &mut [T]) -> Result<()> {
     let mut state = 1_u64;
     for at in (1..items.len()).rev() {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);

@@ -160,6 +160,20 @@ pub enum TreeError {
         /// What was written.
         nanos: u32,
     },
+    /// A change of a single class that the tree does not have.
+    #[error("there is no class {id} to change: apply a tree that has it")]
+    Unknown {
+        /// What was written.
+        id: ClassId,
+    },
+    /// A change of a single class that takes another tree.
+    #[error("class {id} would get another {what}: apply a whole tree to change that")]
+    Reshaped {
+        /// The class.
+        id: ClassId,
+        /// `parent`, `kind of queue` or `framing`.
+        what: &'static str,
+    },
 }
 
 impl TreeError {
@@ -185,6 +199,8 @@ impl TreeError {
             | Self::SmallPacketBurst { id }
             | Self::PaceWithoutCeil { id }
             | Self::QueueOnInner { id }
+            | Self::Unknown { id }
+            | Self::Reshaped { id, .. }
             | Self::SegmentTime { id, .. } => Some(id),
         }
     }

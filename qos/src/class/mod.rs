@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod id;
 mod plan;
+mod settings;
 mod terms;
 
 pub use config::{
@@ -16,5 +17,6 @@ pub use config::{
 };
 pub use error::TreeError;
 pub use id::{ClassId, ClassIdError};
-pub(crate) use plan::{Plan, Planned, Profile};
+pub(crate) use plan::{Plan, Planned};
+pub(crate) use settings::{Family, Link, Member, Profile, Settings, check_alone, check_sum};
 pub(crate) use terms::{Arrival, Terms, ticks};

@@ -2,62 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{
-    ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_BUCKETS, MAX_DEPTH, Overcommit,
-    TreeConfig,
-};
+use super::config::{ClassConfig, LeafQueue, MAX_DEPTH, Overcommit, TreeConfig};
 use super::error::TreeError;
 use super::id::ClassId;
-use super::terms::Terms;
-use crate::fair::{GREEN, Share, Tier};
-use crate::time::Span;
-use crate::units::{Burst, PacketBurst, Rate};
-use crate::wire::Framing;
+use super::settings::{Family, Link, Member, Profile, check_alone, check_sum, scaled, weight};
+use crate::units::Rate;
 
 /// Classes in a tree at most.
 const MAX_CLASSES: usize = 1 << 20;
-/// How long one class may hold the others up by what it sends in one go: its own share of that is
-/// what the quantum is made from.
-const QUANTUM_NANOS: u64 = 100_000;
-/// And how long the link may be held up, whoever sends.
-const LINK_QUANTUM_NANOS: u64 = 50_000;
-/// The largest super-frame; no automatic quantum is larger.
-const LARGEST_QUANTUM: u64 = 65_536;
-
-/// Everything about a class that classes with equal settings share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Profile {
-    pub(crate) ceil: Terms,
-    pub(crate) pps: Terms,
-    pub(crate) rate: Terms,
-    /// Wire bytes of one visit.
-    pub(crate) quantum: u64,
-    /// Its part among the guaranteed.
-    pub(crate) green: Share,
-    /// Its part among those that take what is left.
-    pub(crate) excess: Share,
-    pub(crate) prio: u8,
-    pub(crate) overhead: i32,
-    pub(crate) mpu: u32,
-}
-
-impl Profile {
-    /// Its part in a tier of its parent's queue.
-    pub(crate) const fn share(&self, tier: Tier) -> &Share {
-        if tier == GREEN {
-            &self.green
-        } else {
-            &self.excess
-        }
-    }
-
-    pub(crate) const fn framing(&self) -> Framing {
-        Framing {
-            overhead: self.overhead,
-            mpu: self.mpu,
-        }
-    }
-}
 
 /// One class of a sound tree.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +22,14 @@ pub(crate) struct Planned {
     pub(crate) children: u32,
     pub(crate) queue: LeafQueue,
     pub(crate) profile: Profile,
+    pub(crate) family: Family,
 }
 
 /// A sound tree: parents before children, siblings in the order in which they were written.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) classes: Vec<Planned>,
-    /// Wire bytes of a full-size frame.
-    pub(crate) full_size: u32,
+    pub(crate) link: Link,
 }
 
 impl Plan {
@@ -86,13 +38,13 @@ impl Plan {
         let order = order(tree, &parents)?;
         let mut draft = Draft::new(tree, &parents, &order);
         for class in &draft.classes {
-            check_alone(tree, class)?;
+            check_alone(&draft.link, &class.member)?;
         }
         if tree.pool_share_percent == Some(0) {
             return Err(TreeError::ZeroPoolShare);
         }
         draft.admit()?;
-        draft.finish()
+        Ok(draft.finish())
     }
 
     /// Flow sets that the leaves could use.
@@ -167,118 +119,18 @@ fn in_cycle(at: usize, parents: &[Option<usize>]) -> bool {
         .is_some()
 }
 
-/// What is wrong with a class whatever the others are.
-fn check_alone(tree: &TreeConfig, class: &DraftClass<'_>) -> Result<(), TreeError> {
-    let config = class.config;
-    let id = config.id;
-    if config.weight == Some(0) {
-        return Err(TreeError::ZeroWeight { id });
-    }
-    if config.quantum == Some(0) {
-        return Err(TreeError::ZeroQuantum { id });
-    }
-    if config.prio > 3 {
-        let prio = config.prio;
-        return Err(TreeError::Prio { id, prio });
-    }
-    if let (Some(rate), Some(ceil)) = (config.rate, config.ceil)
-        && rate > ceil
-    {
-        return Err(TreeError::RateAboveCeil { id, rate, ceil });
-    }
-    if config.pace && config.ceil.is_none() {
-        return Err(TreeError::PaceWithoutCeil { id });
-    }
-    match config.queue {
-        LeafQueue::Hold => {}
-        _ if class.children > 0 => return Err(TreeError::QueueOnInner { id }),
-        LeafQueue::Fifo { frames: 0 } => return Err(TreeError::EmptyQueue { id }),
-        LeafQueue::Flows(flows) => check_flows(id, &flows)?,
-        LeafQueue::Fifo { .. } => {}
-    }
-    check_bursts(tree, config)?;
-    let link = config.rate.or(config.ceil);
-    match tree.segment_nanos {
-        Some(nanos)
-            if class.parent.is_none()
-                && (link.is_none() || !(1..=1_000_000_000).contains(&nanos)) =>
-        {
-            Err(TreeError::SegmentTime { id, nanos })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_flows(id: ClassId, flows: &FlowsConfig) -> Result<(), TreeError> {
-    let buckets = flows.buckets;
-    if flows.frames == 0 || flows.bytes == Some(0) || buckets == 0 {
-        return Err(TreeError::EmptyQueue { id });
-    }
-    if buckets > MAX_BUCKETS {
-        return Err(TreeError::TooManyBuckets { id, buckets });
-    }
-    if flows.quantum == Some(0) {
-        return Err(TreeError::ZeroQuantum { id });
-    }
-    Ok(())
-}
-
-fn check_bursts(tree: &TreeConfig, config: &ClassConfig) -> Result<(), TreeError> {
-    let (id, frame) = (config.id, tree.unit_wire_bytes);
-    let limits = [
-        ("burst", config.rate, config.burst),
-        ("cburst", config.ceil, config.cburst),
-    ];
-    for (what, rate, burst) in limits {
-        let bytes = match (rate, burst) {
-            (None, _) | (_, Burst::Auto) => continue,
-            (_, Burst::Bytes(bytes)) => bytes,
-            (Some(rate), Burst::Duration(nanos)) => rate.bytes_in(nanos),
-        };
-        if bytes < u64::from(frame) {
-            return Err(TreeError::SmallBurst {
-                id,
-                what,
-                bytes,
-                frame,
-            });
-        }
-    }
-    match config.pps {
-        Some(pps) if config.pps_burst != PacketBurst::Auto => {
-            let least = pps.inverse().cost(1);
-            // The inverse is rounded up by less than a tick; so may be the time written.
-            let enough = config
-                .pps_burst
-                .tolerance(pps)
-                .saturating_add(Span::from_ticks(1));
-            (enough >= least)
-                .then_some(())
-                .ok_or(TreeError::SmallPacketBurst { id })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// A class on its way to a plan.
 struct DraftClass<'a> {
-    config: &'a ClassConfig,
+    member: Member<'a>,
     parent: Option<usize>,
     position: u32,
     children: u32,
-    /// Guarantee in bit/s after scaling; zero for none.
-    rate: u64,
-    /// Sum of the children's weights.
-    weights: u64,
-    framing: Framing,
-    /// What it can count on or be held to, in bit/s, for the size of a quantum.
-    share: Option<u64>,
-    /// The lowest ceiling on the way to the root.
-    lid: Option<Rate>,
+    family: Family,
 }
 
 struct Draft<'a> {
-    tree: &'a TreeConfig,
+    overcommit: Overcommit,
+    link: Link,
     classes: Vec<DraftClass<'a>>,
 }
 
@@ -292,193 +144,111 @@ impl<'a> Draft<'a> {
             };
             let above = parents.get(at).copied().flatten();
             let parent = above.and_then(|above| place.get(above).copied());
-            let mut class = DraftClass {
+            let mut position = 0;
+            let mut member = Member {
                 config,
-                parent,
-                position: 0,
-                children: 0,
+                is_root: parent.is_none(),
+                has_children: false,
                 rate: config.rate.map_or(0, Rate::bits_per_second),
-                weights: 0,
                 framing: config.framing.unwrap_or_default(),
-                share: None,
                 lid: config.ceil,
             };
             if let Some(above) = parent.and_then(|parent| classes.get_mut(parent)) {
-                class.position = above.children;
+                position = above.children;
                 above.children = above.children.saturating_add(1);
-                above.weights = above.weights.saturating_add(u64::from(weight(config)));
-                class.framing = config.framing.unwrap_or(above.framing);
-                class.lid = [class.lid, above.lid].into_iter().flatten().min();
+                above.member.has_children = true;
+                let weights = &mut above.family.weights;
+                *weights = weights.saturating_add(u64::from(weight(config)));
+                member.framing = config.framing.unwrap_or(above.member.framing);
+                member.lid = [member.lid, above.member.lid].into_iter().flatten().min();
             }
             if let Some(place) = place.get_mut(at) {
                 *place = classes.len();
             }
-            classes.push(class);
+            classes.push(DraftClass {
+                member,
+                parent,
+                position,
+                children: 0,
+                family: Family::default(),
+            });
         }
-        Self { tree, classes }
+        Self {
+            overcommit: tree.overcommit,
+            link: Link::of(tree),
+            classes,
+        }
+    }
+
+    /// Sums up what the children of every class are guaranteed.
+    fn sum_up(&mut self) {
+        for at in 0..self.classes.len() {
+            let Some(class) = self.classes.get_mut(at) else {
+                continue;
+            };
+            // Parents come first.
+            class.family.guaranteed = 0;
+            let (parent, rate) = (class.parent, class.member.rate);
+            if let Some(above) = parent.and_then(|parent| self.classes.get_mut(parent)) {
+                let sum = &mut above.family.guaranteed;
+                *sum = sum.saturating_add(rate);
+            }
+        }
     }
 
     /// Holds the sums of guarantees against what each parent has to give, or scales them.
     fn admit(&mut self) -> Result<(), TreeError> {
-        let mut asked = vec![0_u64; self.classes.len()];
-        for class in &self.classes {
-            if let Some(sum) = class.parent.and_then(|parent| asked.get_mut(parent)) {
-                *sum = sum.saturating_add(class.rate);
-            }
-        }
+        self.sum_up();
         // What the children of a parent get of what they asked for, where that is too much.
         let mut cuts: Vec<Option<(u64, u64)>> = vec![None; self.classes.len()];
         for at in 0..self.classes.len() {
             let Some(class) = self.classes.get_mut(at) else {
                 continue;
             };
+            let member = &mut class.member;
             // Parents come first, so what they have to give is final.
             let cut = class.parent.and_then(|parent| cuts.get(parent).copied()?);
             if let Some((given, asked)) = cut {
-                class.rate = scaled(class.rate, given, asked);
+                member.rate = scaled(member.rate, given, asked);
             }
-            let given = match (class.parent, class.config.rate.or(class.config.ceil)) {
-                (None, None) => continue,
-                (None, Some(link)) => link.bits_per_second(),
-                (Some(_), _) => class.rate,
-            };
-            let asked = asked.get(at).copied().unwrap_or(0);
-            if asked <= given {
-                continue;
+            let (given, asked) = (member.given(), class.family.guaranteed);
+            if self.overcommit == Overcommit::Reject {
+                check_sum(member.config.id, asked, given)?;
+            } else if let (Some(given), Some(cut)) = (given, cuts.get_mut(at)) {
+                *cut = (asked > given).then_some((given, asked));
             }
-            if self.tree.overcommit == Overcommit::Reject {
-                let id = class.config.id;
-                return Err(TreeError::Overcommitted { id, asked, given });
-            }
-            if let Some(cut) = cuts.get_mut(at) {
-                *cut = Some((given, asked));
-            }
+        }
+        if self.overcommit == Overcommit::Scale {
+            self.sum_up();
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Plan, TreeError> {
-        let link = self
-            .classes
-            .first()
-            .and_then(|root| root.config.rate.or(root.config.ceil));
-        let unit = u64::from(self.tree.unit_wire_bytes.max(1));
-        let most = link.map_or(LARGEST_QUANTUM, |link| {
-            link.bytes_in(LINK_QUANTUM_NANOS).min(LARGEST_QUANTUM)
-        });
+    fn finish(mut self) -> Plan {
         let mut planned = Vec::with_capacity(self.classes.len());
         for at in 0..self.classes.len() {
             let above = self.classes.get(at).and_then(|class| class.parent);
             let above = above.and_then(|above| self.classes.get(above));
-            let above = above.and_then(|above| Some((above.share?, above.weights)));
+            let above = above.map(|above| above.family);
             let Some(class) = self.classes.get_mut(at) else {
                 continue;
             };
-            class.share = share(class, above);
-            let auto = class.share.map_or(most, |bits| {
-                let bytes = u128::from(bits).saturating_mul(QUANTUM_NANOS.into()) / 8_000_000_000;
-                u64::try_from(bytes).unwrap_or(u64::MAX).min(most)
-            });
-            let quantum = class
-                .config
-                .quantum
-                .map_or_else(|| auto.max(unit), u64::from);
+            let settings = class.member.settings(&self.link, above.as_ref());
+            class.family.share = settings.share;
             planned.push(Planned {
-                id: class.config.id,
+                id: class.member.config.id,
                 parent: class.parent,
                 position: class.position,
                 children: class.children,
-                queue: patient(class, quantum),
-                profile: profile(class, quantum, unit),
+                queue: settings.queue,
+                profile: settings.profile,
+                family: class.family,
             });
         }
-        Ok(Plan {
+        Plan {
             classes: planned,
-            full_size: self.tree.unit_wire_bytes.max(1),
-        })
-    }
-}
-
-/// The queue of a leaf; one of flows waits at least as long as one and a half quanta take at the
-/// leaf's rate, or every quantum would seem to stand in a queue. That is the guarantee, at which it
-/// is served when all want something, else the lowest ceiling; a part by weight says little, for
-/// most of the others are idle most of the time.
-fn patient(class: &DraftClass<'_>, quantum: u64) -> LeafQueue {
-    let rate = Rate::from_bits_per_second(class.rate).or(class.lid);
-    match (class.config.queue, rate) {
-        (LeafQueue::Flows(flows), Some(rate)) => {
-            let one = rate.inverse().cost(quantum).as_nanos();
-            let target = flows.target_nanos.max(one.saturating_add(one / 2));
-            LeafQueue::Flows(FlowsConfig {
-                target_nanos: target,
-                interval_nanos: flows.interval_nanos.max(target.saturating_mul(2)),
-                ..flows
-            })
+            link: self.link,
         }
-        (queue, _) => queue,
-    }
-}
-
-/// What a class can count on: its guarantee, else its part by weight of what its parent can, and
-/// never more than it may use.
-fn share(class: &DraftClass<'_>, above: Option<(u64, u64)>) -> Option<u64> {
-    let ceil = class.config.ceil.map(Rate::bits_per_second);
-    let fair = || {
-        let (share, weights) = above?;
-        Some(scaled(share, weight(class.config).into(), weights))
-    };
-    let counts_on = if class.rate > 0 {
-        Some(class.rate)
-    } else {
-        fair()
-    };
-    match (counts_on, ceil) {
-        (Some(share), Some(ceil)) => Some(share.min(ceil)),
-        (share, ceil) => share.or(ceil),
-    }
-}
-
-/// `value * part / whole`, rounded down.
-fn scaled(value: u64, part: u64, whole: u64) -> u64 {
-    let product = u128::from(value).saturating_mul(part.into());
-    u64::try_from(product.checked_div(whole.into()).unwrap_or(0)).unwrap_or(u64::MAX)
-}
-
-fn weight(config: &ClassConfig) -> u32 {
-    let follows = || config.rate.map_or(DEFAULT_WEIGHT, kilobits);
-    config.weight.unwrap_or_else(follows)
-}
-
-/// A rate as a weight.
-fn kilobits(rate: Rate) -> u32 {
-    u32::try_from(rate.bits_per_second() / 1000)
-        .unwrap_or(u32::MAX)
-        .max(1)
-}
-
-fn profile(class: &DraftClass<'_>, quantum: u64, unit: u64) -> Profile {
-    let config = class.config;
-    let rate = Rate::from_bits_per_second(class.rate);
-    let cburst = if config.pace {
-        Burst::Bytes(quantum)
-    } else {
-        config.cburst
-    };
-    let terms = |rate: Rate, burst: Burst| Terms::new(rate.inverse(), burst.tolerance(rate, unit));
-    Profile {
-        ceil: config
-            .ceil
-            .map_or(Terms::UNLIMITED, |ceil| terms(ceil, cburst)),
-        pps: config.pps.map_or(Terms::UNLIMITED, |pps| {
-            Terms::new(pps.inverse(), config.pps_burst.tolerance(pps))
-        }),
-        rate: rate.map_or(Terms::UNLIMITED, |rate| terms(rate, config.burst)),
-        quantum,
-        green: Share::new(rate.map_or(0, kilobits), quantum),
-        excess: Share::new(weight(config), quantum),
-        prio: config.prio,
-        overhead: class.framing.overhead,
-        mpu: class.framing.mpu,
     }
 }
 

@@ -7,10 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
 use super::class::{Class, LeafKey, NONE, State};
-use crate::class::{Arrival, Plan, Profile, Terms, TreeConfig, TreeError};
+use crate::class::{Arrival, Plan, Planned, Profile, Terms, TreeConfig, TreeError};
 use crate::fair::{Seat, Share};
 use crate::time::Time;
-use crate::units::Rate;
 use crate::wheel::Wheel;
 
 /// What [`Engine::apply`] did.
@@ -26,7 +25,8 @@ pub struct Diff {
     pub moved: u32,
     /// Classes that are gone, those included that only drain.
     pub removed: u32,
-    /// Leaves that are gone and still have frames, which go in their turn ([`Removed::Drain`](crate::Removed)).
+    /// Leaves that are gone and still have frames, which go in their turn
+    /// ([`Removed::Drain`](crate::Removed::Drain)).
     pub draining: u32,
     /// Frames that waited in leaves that are gone or have no queue any more: the caller's again, and
     /// counted as dropped.
@@ -67,6 +67,7 @@ impl Engine {
         let old_profiles = std::mem::take(&mut self.profiles);
         self.keep_draining(draining, &mut plan, &mut slots, &old_profiles, &mut diff);
         let mut profiles = BTreeMap::new();
+        self.books.users.clear();
         for (planned, &index) in plan.classes.iter().zip(&slots) {
             let number = self.profile_number(&mut profiles, planned.profile);
             let old = old_profiles.get(self.class(index).profile as usize);
@@ -96,20 +97,30 @@ impl Engine {
         }
         self.rebuild_queues(&plan, &slots, &mut diff);
         self.restore_leads(&leads);
-        let link = tree.classes.iter().find(|class| class.parent.is_none());
-        let link = link.and_then(|root| root.rate.or(root.ceil));
-        self.segment_bytes = segment_bytes(tree.segment_nanos, link);
-        self.plain = self.segment_bytes == 0
-            && self.profiles.iter().all(|profile| {
-                let first = self.profiles.first().map(Profile::framing);
-                !profile.pps.is_limit() && Some(profile.framing()) == first
-            });
+        self.keep_books(&plan);
         self.frames.resize(tree.frames, tree.pool_share_percent);
-        self.sets.finish(tree.flow_sets.min(plan.flow_sets()));
+        self.sets.finish(tree.flow_sets, plan.flow_sets());
         let more = self.classes.len().saturating_sub(self.stats.len());
         self.stats.reserve_exact(more);
         self.restart(now);
         Ok(diff)
+    }
+
+    /// Notes what the tree says for all classes, and what single changes are held against.
+    fn keep_books(&mut self, plan: &Plan) {
+        self.segment_bytes = plan.link.segment_bytes();
+        let first = self.profiles.first().map(Profile::framing);
+        let mut framings = self.profiles.iter().map(Profile::framing);
+        let alike = framings.all(|framing| Some(framing) == first);
+        let counts = |planned: &&Planned| planned.profile.pps.is_limit();
+        let counting = plan.classes.iter().filter(counts).count();
+        let inner = plan.classes.iter().filter(|planned| planned.children > 0);
+        let books = &mut self.books;
+        books.link = plan.link;
+        books.families = inner.map(|planned| planned.family).collect();
+        books.counting = u32::try_from(counting).unwrap_or(u32::MAX);
+        books.alike = alike && self.segment_bytes == 0;
+        self.plain = books.alike && counting == 0;
     }
 
     /// How far ahead of its siblings each class is.
@@ -200,7 +211,7 @@ impl Engine {
     }
 
     /// Carries a class's limits over from one profile to the next.
-    fn carry_over(&mut self, index: u32, old: &Profile, new: &Profile, now: Time) {
+    pub(super) fn carry_over(&mut self, index: u32, old: &Profile, new: &Profile, now: Time) {
         let resume =
             |new: &Terms, arrival: Arrival, old: Terms| new.carried_over(arrival, old, now);
         if let Some(pps) = self.pps.get_mut(index as usize) {
@@ -212,20 +223,14 @@ impl Engine {
     }
 
     fn profile_number(&mut self, known: &mut BTreeMap<Profile, u32>, profile: Profile) -> u32 {
-        *known.entry(profile).or_insert_with(|| {
+        let number = *known.entry(profile).or_insert_with(|| {
             self.profiles.push(profile);
             u32::try_from(self.profiles.len())
                 .unwrap_or(0)
                 .wrapping_sub(1)
-        })
-    }
-}
-
-/// Bytes that the root's link carries in the time of a segment, at least one.
-fn segment_bytes(nanos: Option<u32>, link: Option<Rate>) -> u64 {
-    match (nanos, link) {
-        (Some(nanos), Some(link)) => link.bytes_in(nanos.into()).max(1),
-        _ => 0,
+        });
+        self.books.users.add(number);
+        number
     }
 }
 
@@ -246,6 +251,8 @@ const NEW: Profile = Profile {
     quantum: 0,
     green: Share::NONE,
     excess: Share::NONE,
+    guarantee: 0,
+    ceiling: 0,
     prio: 0,
     overhead: 0,
     mpu: 0,

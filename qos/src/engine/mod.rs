@@ -9,7 +9,9 @@ mod frame;
 mod frames;
 mod poll;
 mod ready;
+mod retune;
 mod snapshot;
+mod users;
 mod visit;
 
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub use visit::{Grant, Hold};
 use class::{Class, Kind, NONE};
 use flows::{Flows, Sets};
 use frames::Frames;
+use retune::Books;
 use snapshot::Tally;
 use visit::Visit;
 
@@ -82,10 +85,11 @@ pub enum Offer {
 ///   [`commit`](Self::commit)s, or [`abort`](Self::abort)s; or [`poll`](Self::poll) takes frames by the
 ///   burst; only a commit charges anything;
 /// * *when to come back*: [`next_wake`](Self::next_wake);
-/// * *control*: [`apply`](Self::apply) another tree, [`snapshot`](Self::snapshot) the counters.
+/// * *control*: [`apply`](Self::apply) another tree, [`retune`](Self::retune) one class,
+///   [`snapshot`](Self::snapshot) the counters.
 ///
 /// Time should not go backwards; when it does, the engine goes by the latest it has seen. Nothing is
-/// allocated outside `apply` and `snapshot`.
+/// allocated outside `apply`, `retune` and `snapshot`.
 #[derive(Debug)]
 pub struct Engine {
     classes: Vec<Class>,
@@ -112,6 +116,7 @@ pub struct Engine {
     plain: bool,
     /// More timer events were due than one call handles.
     overdue: bool,
+    books: Books,
 }
 
 impl Engine {
@@ -138,6 +143,7 @@ impl Engine {
             segment_bytes: 0,
             plain: false,
             overdue: false,
+            books: Books::default(),
         };
         engine.rebuild(tree, Time::ZERO)?;
         Ok(engine)

@@ -144,7 +144,7 @@ impl Engine {
     }
 
     /// Sets the timer that a state needs, unless it is set.
-    fn arm(&mut self, index: u32, state: State) {
+    pub(super) fn arm(&mut self, index: u32, state: State) {
         let class = self.class(index);
         let profile = self.profile(class);
         let (hand, at) = match state {

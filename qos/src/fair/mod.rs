@@ -338,6 +338,26 @@ impl Fair {
         })
     }
 
+    /// Gives a child that waits in no tier other shares, and another priority. It starts when it would
+    /// have, but at most two quanta ahead of virtual time; with another priority it keeps its lead.
+    pub(crate) fn reshare(&mut self, seat: &mut Seat, prios: [u8; 2], shares: [&Share; 2]) {
+        let [old, prio] = prios;
+        let leads = self.leads(seat, old, None);
+        for (tier, (lead, share)) in [GREEN, 1 + prio]
+            .into_iter()
+            .zip(leads.into_iter().zip(shares))
+        {
+            let most = 2 * share.span;
+            if lead > most || (tier != GREEN && old != prio) {
+                let clock = self.rows[tier as usize].clock;
+                let mut mark = Mark::start(clock.now.wrapping_add(lead.min(most)));
+                clock.stamp(&mut mark);
+                *self.mark_mut(seat, kind(tier)) = mark;
+            }
+        }
+        self.provide(seat, prio, shares[0], shares[1]);
+    }
+
     /// Gives a child the lead it had in another queue, where nobody was served yet.
     pub(crate) fn lead(&mut self, seat: &mut Seat, leads: [u64; 2], shares: [&Share; 2]) {
         for (kind, (lead, share)) in leads.into_iter().zip(shares).enumerate() {

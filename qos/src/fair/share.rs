@@ -47,7 +47,6 @@ impl Share {
         }
     }
 
-    #[cfg(test)]
     pub(crate) const fn weight(&self) -> u32 {
         self.weight
     }

@@ -11,7 +11,7 @@ pub(crate) const ROUNDS: usize = 5;
 /// Leaves with frames.
 pub(crate) const SIZES: [u32; 3] = [10, 1000, 100_000];
 /// By the clock; instructions are counted of the first two.
-const PATTERNS: [&str; 3] = ["deep", "sparse", "apply"];
+const PATTERNS: [&str; 4] = ["deep", "sparse", "apply", "retune"];
 const COUNTED: usize = 2;
 
 pub(crate) fn run(stop: &Stop, record: bool) -> Result<()> {

@@ -1,5 +1,7 @@
 use super::*;
-use crate::units::PacketRate;
+use crate::class::{FlowsConfig, Terms};
+use crate::units::{Burst, PacketBurst, PacketRate};
+use crate::wire::Framing;
 
 fn id(minor: u16) -> ClassId {
     ClassId::new(1, minor)

@@ -5,7 +5,7 @@ use crate::class::{LeafQueue, Plan, Planned};
 use crate::engine::Engine;
 use crate::engine::class::{Kind, NONE};
 use crate::engine::fifo::Fifo;
-use crate::engine::flows::Flows;
+use crate::engine::flows::{Flows, Settings};
 use crate::fair::Fair;
 
 impl Engine {
@@ -25,7 +25,7 @@ impl Engine {
             .collect();
         self.inners.clear();
         for ((planned, &index), children) in plan.classes.iter().zip(slots).zip(&families) {
-            self.requeue(index, planned, plan.full_size, &mut old_flows, diff);
+            self.requeue(index, planned, plan.link.unit(), &mut old_flows, diff);
             if !children.is_empty() {
                 let number = u32::try_from(self.inners.len()).unwrap_or(NONE);
                 self.inners.push(Fair::new(children));
@@ -93,7 +93,8 @@ impl Engine {
             LeafQueue::Flows(config) if kind == Kind::Flows => {
                 let profile = &planned.profile;
                 let (framing, unit) = (profile.framing(), profile.quantum);
-                let settings = self.sets.settings(config, framing, unit, full_size);
+                let settings = Settings::new(config, framing, unit, full_size);
+                let settings = self.sets.settings(settings);
                 let mut flows = flows.unwrap_or_else(|| Flows::new(settings));
                 flows.retune(settings);
                 self.class_mut(index).body = self.push_flows(flows);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Diff;
-use crate::class::{ClassId, LeafQueue, Plan, Planned, Profile, Removed, Terms};
+use crate::class::{ClassId, Family, LeafQueue, Plan, Planned, Profile, Removed, Terms};
 use crate::counters::FlowCounters;
 use crate::engine::Engine;
 use crate::engine::class::{Class, Kind, NONE};
@@ -105,8 +105,10 @@ impl Engine {
                 queue: self.closed_queue(class),
                 profile: Profile {
                     rate: Terms::UNLIMITED,
+                    guarantee: 0,
                     ..profile
                 },
+                family: Family::default(),
             });
             slots.push(index);
             diff.draining = diff.draining.saturating_add(1);

@@ -19,11 +19,12 @@ use super::frame::Frame;
 use super::frames::Frames;
 use crate::class::FlowsConfig;
 use crate::counters::FlowCounters;
-use crate::wire::{Cost, FrameShape, Framing};
+use crate::wire::{Cost, FrameShape};
 
 use codel::Line;
 use desk::Desk;
 use pool::Pool;
+pub(super) use settings::Settings;
 use settings::Table;
 
 /// What happened to frames besides being sent.
@@ -51,6 +52,9 @@ pub(super) struct Sets {
     pool: Pool,
     /// What happened in a leaf, until its counters have it.
     toll: Option<Toll>,
+    /// Sets that the leaves could use, and how many of them there may be.
+    useful: u32,
+    most: u32,
 }
 
 impl Sets {
@@ -59,10 +63,11 @@ impl Sets {
         self.table.clear();
     }
 
-    /// Ends it: makes room for this many sets.
-    pub(super) fn finish(&mut self, sets: u32) {
+    /// Ends it: makes as many sets as the leaves could use, but no more than may be.
+    pub(super) fn finish(&mut self, most: u32, useful: u32) {
         self.table.settle();
-        self.pool.grow(sets);
+        (self.most, self.useful) = (most, useful);
+        self.pool.grow(useful.min(most));
     }
 
     /// What happened to the frames of the leaf that was last pushed to or chosen from, once.
@@ -77,15 +82,26 @@ impl Sets {
         &self.table.row(settings).config
     }
 
-    /// The number of a leaf's settings.
-    pub(super) fn settings(
-        &mut self,
-        config: FlowsConfig,
-        framing: Framing,
-        unit: u64,
-        full_size: u32,
-    ) -> u32 {
-        self.table.number(config, framing, unit, full_size)
+    /// The number of settings, for one more leaf.
+    pub(super) fn settings(&mut self, settings: Settings) -> u32 {
+        self.table.number(settings)
+    }
+
+    /// Gives a leaf that has the settings `number` others; returns their number.
+    pub(super) fn change(&mut self, number: u32, settings: Settings) -> u32 {
+        let old = self.table.row(number).sets();
+        self.useful = self
+            .useful
+            .saturating_sub(old)
+            .saturating_add(settings.sets());
+        self.pool.grow(self.useful.min(self.most));
+        self.table.change(number, settings)
+    }
+
+    /// How many leaves use each row of settings.
+    #[cfg(test)]
+    pub(super) fn users(&self) -> &[u32] {
+        self.table.users()
     }
 }
 

@@ -92,12 +92,12 @@ impl Pool {
     pub(super) fn grow(&mut self, sets: u32) {
         let had = u32::try_from(self.heads.len()).unwrap_or(NONE);
         let more = sets.saturating_sub(had) as usize;
-        self.heads.reserve_exact(more);
+        self.heads.reserve(more);
         let each = more.saturating_mul(SET as usize);
         let all = self.buckets.len().saturating_add(each);
-        self.buckets.reserve_exact(each);
+        self.buckets.reserve(each);
         self.buckets.resize(all, Bucket::FREE);
-        self.hosts.reserve_exact(each);
+        self.hosts.reserve(each);
         self.hosts.resize(all, Host::FREE);
         for set in had..had.max(sets) {
             self.heads.push(Head::FREE);

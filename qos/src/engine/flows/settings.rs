@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::super::users::Users;
+use super::pool::SET;
 use crate::class::FlowsConfig;
 use crate::wire::{Cost, FrameShape, Framing};
 
@@ -11,7 +13,7 @@ const MOST: i64 = i64::MAX >> 2;
 
 /// The configuration of a leaf and what follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Settings {
+pub(in crate::engine) struct Settings {
     /// With the target and interval that suit the leaf's rate.
     pub(super) config: FlowsConfig,
     overhead: i32,
@@ -23,6 +25,26 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    pub(in crate::engine) fn new(
+        config: FlowsConfig,
+        framing: Framing,
+        unit: u64,
+        full_size: u32,
+    ) -> Self {
+        Self {
+            config,
+            overhead: framing.overhead,
+            mpu: framing.mpu,
+            unit,
+            full_size: full_size.into(),
+        }
+    }
+
+    /// Flow sets that the leaf uses at most.
+    pub(super) fn sets(&self) -> u32 {
+        u32::from(self.config.buckets).div_ceil(SET)
+    }
+
     pub(super) fn cost(&self, shape: FrameShape) -> Cost {
         let framing = Framing {
             overhead: self.overhead,
@@ -47,6 +69,8 @@ impl Settings {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Settings>,
+    /// How many leaves use each.
+    users: Users,
     /// The number of each, while a tree is applied.
     known: BTreeMap<Settings, u32>,
 }
@@ -54,27 +78,23 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn clear(&mut self) {
         self.rows.clear();
+        self.users.clear();
         self.known.clear();
     }
 
-    pub(super) fn number(
-        &mut self,
-        config: FlowsConfig,
-        framing: Framing,
-        unit: u64,
-        full_size: u32,
-    ) -> u32 {
-        let settings = Settings {
-            config,
-            overhead: framing.overhead,
-            mpu: framing.mpu,
-            unit,
-            full_size: full_size.into(),
-        };
-        *self.known.entry(settings).or_insert_with(|| {
+    /// The number of the row for these settings, for one more leaf.
+    pub(super) fn number(&mut self, settings: Settings) -> u32 {
+        let number = *self.known.entry(settings).or_insert_with(|| {
             self.rows.push(settings);
             u32::try_from(self.rows.len()).unwrap_or(0).wrapping_sub(1)
-        })
+        });
+        self.users.add(number);
+        number
+    }
+
+    /// Gives one leaf of those that have a row other settings; returns their number.
+    pub(super) fn change(&mut self, number: u32, settings: Settings) -> u32 {
+        self.users.change(&mut self.rows, number, settings)
     }
 
     pub(super) fn settle(&mut self) {
@@ -85,5 +105,11 @@ impl Table {
     #[allow(clippy::indexing_slicing)]
     pub(super) fn row(&self, number: u32) -> &Settings {
         &self.rows[number as usize]
+    }
+
+    #[cfg(test)]
+    pub(super) fn users(&self) -> &[u32] {
+        assert_eq!(self.rows.len(), self.users.counts().len());
+        self.users.counts()
     }
 }

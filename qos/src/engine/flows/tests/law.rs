@@ -4,9 +4,13 @@
 use std::collections::VecDeque;
 
 use super::super::codel::{Line, Verdict};
-use super::super::settings::Table;
+use super::super::settings::{Settings, Table};
 use super::*;
 use crate::engine::frames::Frames;
+
+fn settings(unit: u64) -> Settings {
+    Settings::new(FlowsConfig::default(), Framing::ETHERNET, unit, 1538)
+}
 
 const TARGET: u64 = 5 * MS;
 const INTERVAL: u64 = 100 * MS;
@@ -84,7 +88,7 @@ struct Real {
 impl Real {
     fn new() -> Self {
         let mut table = Table::default();
-        table.number(FlowsConfig::default(), Framing::ETHERNET, 1538, 1538);
+        table.number(settings(1538));
         let mut pool = Frames::default();
         pool.resize(10_000, None);
         Self {
@@ -227,7 +231,7 @@ fn a_wait_that_ended_is_forgotten_when_the_queue_was_empty() {
 #[test]
 fn what_is_only_on_its_way_is_never_dropped() {
     let mut table = Table::default();
-    table.number(FlowsConfig::default(), Framing::ETHERNET, 20_000, 1538);
+    table.number(settings(20_000));
     let shape = FrameShape {
         len: 10_000,
         headers: 66,
