@@ -29,19 +29,19 @@ impl List {
         tail: NONE,
     };
 
-    fn push<T: Link>(&mut self, all: &mut [T], number: u32) {
-        *all[number as usize].next() = NONE;
+    fn push<T: Turn>(&mut self, all: &mut [T], number: u32) {
+        all[number as usize].place_mut().next = NONE;
         if self.head == NONE {
             self.head = number;
         } else {
-            *all[self.tail as usize].next() = number;
+            all[self.tail as usize].place_mut().next = number;
         }
         self.tail = number;
     }
 
-    fn pop<T: Link>(&mut self, all: &mut [T]) -> Option<u32> {
+    fn pop<T: Turn>(&mut self, all: &[T]) -> Option<u32> {
         let head = (self.head != NONE).then_some(self.head)?;
-        self.head = *all[head as usize].next();
+        self.head = all[head as usize].place().next;
         Some(head)
     }
 }
@@ -66,23 +66,23 @@ impl Turns {
 
     /// Something has come that was not there: as new with a whole quantum, or in the round in which it
     /// ran empty with what was left of it.
-    fn enter<T: Link>(&mut self, all: &mut [T], number: u32, quantum: i64) {
-        let own = &mut all[number as usize];
-        let resumes = *own.rested() == Some(self.round);
+    fn enter<T: Turn>(&mut self, all: &mut [T], number: u32, quantum: i64) {
+        let own = all[number as usize].place_mut();
         // What it rested with may be from before the leaf was empty, when quanta were larger.
-        let left = (*own.deficit()).max(1_i64.saturating_sub(quantum));
-        *own.deficit() = if resumes { left } else { quantum };
-        *own.rested() = None;
-        if *own.deficit() > 0 {
+        let left = own.deficit.max(1_i64.saturating_sub(quantum));
+        let resumes = own.rested == self.round && own.rested != NONE;
+        own.rested = NONE;
+        own.deficit = if resumes { left } else { quantum };
+        if own.deficit > 0 {
             self.new.push(all, number);
         } else {
             self.grow_old(all, number, quantum);
         }
     }
 
-    fn grow_old<T: Link>(&mut self, all: &mut [T], number: u32, quantum: i64) {
-        let deficit = all[number as usize].deficit();
-        *deficit = deficit.saturating_add(quantum).min(quantum);
+    fn grow_old<T: Turn>(&mut self, all: &mut [T], number: u32, quantum: i64) {
+        let own = all[number as usize].place_mut();
+        own.deficit = own.deficit.saturating_add(quantum).min(quantum);
         self.old.push(all, number);
         if self.last == NONE {
             self.last = number;
@@ -100,7 +100,7 @@ impl Turns {
 
     /// Ends the turn of the first: it leaves if it is idle, else it goes behind the old ones with a
     /// quantum more.
-    fn pass<T: Link>(&mut self, all: &mut [T], quantum: i64, idle: bool) {
+    fn pass<T: Turn>(&mut self, all: &mut [T], quantum: i64, idle: bool) {
         let was_new = self.new.head != NONE;
         let list = if was_new {
             &mut self.new
@@ -120,39 +120,67 @@ impl Turns {
             };
         }
         if idle {
-            *all[number as usize].rested() = was_new.then_some(self.round);
-            all[number as usize].leave();
+            let own = all[number as usize].place_mut();
+            own.listed = false;
+            own.rested = if was_new { self.round } else { NONE };
         } else {
             self.grow_old(all, number, quantum);
         }
     }
 
     /// Takes all out.
-    fn clear<T: Link>(&mut self, all: &mut [T], mut each: impl FnMut(&mut [T], u32)) {
+    fn clear<T: Turn>(&mut self, all: &mut [T], mut each: impl FnMut(&mut [T], u32)) {
         for list in [&mut self.new, &mut self.old] {
             while let Some(number) = list.pop(all) {
                 each(all, number);
-                *all[number as usize].rested() = None;
-                all[number as usize].leave();
+                let own = all[number as usize].place_mut();
+                (own.listed, own.rested) = (false, NONE);
             }
         }
     }
 }
 
-/// What takes turns.
-pub(super) trait Link {
-    fn next(&mut self) -> &mut u32;
-    fn deficit(&mut self) -> &mut i64;
-    /// The round in which it ran empty while it was new, with what was left of its quantum.
-    fn rested(&mut self) -> &mut Option<u32>;
-    #[cfg(test)]
-    fn listed_deficit(&self) -> Option<i64>;
-    /// It is in no list any more.
-    fn leave(&mut self);
+/// The turn of a flow or a host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    deficit: i64,
+    next: u32,
+    /// The hash that it is for.
+    key: u32,
+    /// The round in which it ran empty while it was new, with what was left of its quantum; [`NONE`] if
+    /// it did not.
+    rested: u32,
+    /// It is in a list.
+    listed: bool,
+    /// Others have it too, until it leaves.
+    shared: bool,
+}
+
+impl Place {
+    const FREE: Self = Self {
+        deficit: 0,
+        next: NONE,
+        key: 0,
+        rested: NONE,
+        listed: false,
+        shared: false,
+    };
+
     /// Whether it is in a list, and if so for which hash.
-    fn holder(&self) -> Option<u32>;
-    /// Whether others share it, until it leaves.
-    fn shared(&mut self) -> &mut bool;
+    fn holder(&self) -> Option<u32> {
+        self.listed.then_some(self.key)
+    }
+
+    #[cfg(test)]
+    pub(super) fn listed_deficit(&self) -> Option<i64> {
+        self.listed.then_some(self.deficit)
+    }
+}
+
+/// What takes turns.
+pub(super) trait Turn {
+    fn place(&self) -> &Place;
+    fn place_mut(&mut self) -> &mut Place;
 }
 
 /// Flows of one hash value, as a rule one.
@@ -161,59 +189,28 @@ pub(super) struct Bucket {
     pub(super) line: Line,
     /// What waits, by the frames' own lengths.
     pub(super) bytes: u64,
-    deficit: i64,
     pub(super) latest: Latest,
-    next: u32,
-    flow: u32,
+    place: Place,
     host: u32,
-    rested: Option<u32>,
-    listed: bool,
-    shared: bool,
 }
 
 impl Bucket {
     pub(super) const FREE: Self = Self {
         line: Line::EMPTY,
         bytes: 0,
-        deficit: 0,
         latest: Latest::NONE,
-        next: NONE,
-        flow: 0,
+        place: Place::FREE,
         host: NONE,
-        rested: None,
-        listed: false,
-        shared: false,
     };
 }
 
-impl Link for Bucket {
-    fn next(&mut self) -> &mut u32 {
-        &mut self.next
+impl Turn for Bucket {
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    fn deficit(&mut self) -> &mut i64 {
-        &mut self.deficit
-    }
-
-    fn rested(&mut self) -> &mut Option<u32> {
-        &mut self.rested
-    }
-
-    #[cfg(test)]
-    fn listed_deficit(&self) -> Option<i64> {
-        self.listed.then_some(self.deficit)
-    }
-
-    fn leave(&mut self) {
-        self.listed = false;
-    }
-
-    fn holder(&self) -> Option<u32> {
-        self.listed.then_some(self.flow)
-    }
-
-    fn shared(&mut self) -> &mut bool {
-        &mut self.shared
+    fn place_mut(&mut self) -> &mut Place {
+        &mut self.place
     }
 }
 
@@ -221,61 +218,30 @@ impl Link for Bucket {
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     flows: Turns,
-    deficit: i64,
-    next: u32,
-    key: u32,
-    rested: Option<u32>,
-    listed: bool,
-    shared: bool,
+    place: Place,
 }
 
 impl Host {
     pub(super) const FREE: Self = Self {
         flows: Turns::EMPTY,
-        deficit: 0,
-        next: NONE,
-        key: 0,
-        rested: None,
-        listed: false,
-        shared: false,
+        place: Place::FREE,
     };
 }
 
-impl Link for Host {
-    fn next(&mut self) -> &mut u32 {
-        &mut self.next
+impl Turn for Host {
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    fn deficit(&mut self) -> &mut i64 {
-        &mut self.deficit
-    }
-
-    fn rested(&mut self) -> &mut Option<u32> {
-        &mut self.rested
-    }
-
-    #[cfg(test)]
-    fn listed_deficit(&self) -> Option<i64> {
-        self.listed.then_some(self.deficit)
-    }
-
-    fn leave(&mut self) {
-        self.listed = false;
-    }
-
-    fn holder(&self) -> Option<u32> {
-        self.listed.then_some(self.key)
-    }
-
-    fn shared(&mut self) -> &mut bool {
-        &mut self.shared
+    fn place_mut(&mut self) -> &mut Place {
+        &mut self.place
     }
 }
 
 /// Where something with this hash is, else could be. Where all places are taken it shares the
 /// first, and as long as others have what they share, whoever has no place of his own belongs there:
 /// or a flow would find another place while frames of it wait in this one, and overtake itself.
-fn find<T: Link>(
+fn find<T: Turn>(
     all: &mut [T],
     strays: &mut bool,
     hash: u32,
@@ -284,19 +250,19 @@ fn find<T: Link>(
     let Some(home) = ways.next() else {
         return 0;
     };
-    let holder = all[home as usize].holder();
+    let holder = all[home as usize].place().holder();
     if holder == Some(hash) || (holder.is_none() && !*strays) {
         return home;
     }
     let mut vacant = None;
     for number in std::iter::once(home).chain(ways) {
-        match all[number as usize].holder() {
+        match all[number as usize].place().holder() {
             Some(holder) if holder == hash => return number,
             Some(_) => {}
             None => vacant = vacant.or(Some(number)),
         }
     }
-    let shared = all[home as usize].shared();
+    let shared = &mut all[home as usize].place_mut().shared;
     match vacant {
         Some(vacant) if holder.is_none() || !*shared => {
             *strays |= vacant != home;
@@ -315,19 +281,19 @@ impl Pool {
         let ways = self.ways(first, flow);
         let strays = &mut self.heads[first as usize].strays[0];
         let number = find(&mut self.buckets, strays, flow, ways);
-        if self.buckets[number as usize].listed {
+        if self.buckets[number as usize].place.listed {
             return number;
         }
         let host = self.host(first, host, quantum);
         let own = &mut self.buckets[number as usize];
-        if own.flow != flow || own.host != host || own.rested.is_none() {
+        if own.place.key != flow || own.host != host || own.place.rested == NONE {
             *own = Bucket {
-                flow,
                 host,
                 ..Bucket::FREE
             };
+            own.place.key = flow;
         }
-        (own.listed, own.shared) = (true, false);
+        (own.place.listed, own.place.shared) = (true, false);
         let flows = &mut self.hosts[host as usize].flows;
         flows.enter(&mut self.buckets, number, quantum);
         number
@@ -355,11 +321,12 @@ impl Pool {
         let strays = &mut self.heads[first as usize].strays[1];
         let number = find(&mut self.hosts, strays, key, ways);
         let own = &mut self.hosts[number as usize];
-        if !own.listed {
-            if own.key != key || own.rested.is_none() {
-                *own = Host { key, ..Host::FREE };
+        if !own.place.listed {
+            if own.place.key != key || own.place.rested == NONE {
+                *own = Host::FREE;
+                own.place.key = key;
             }
-            (own.listed, own.shared) = (true, false);
+            (own.place.listed, own.place.shared) = (true, false);
             let hosts = &mut self.heads[first as usize].hosts;
             hosts.enter(&mut self.hosts, number, quantum);
         }
@@ -383,7 +350,7 @@ impl Pool {
             let number = head.hosts.first()?;
             let host = &mut hosts[number as usize];
             let mut idle = false;
-            if host.deficit > 0 {
+            if host.place.deficit > 0 {
                 let bucket = host.choose(buckets, head.quantum);
                 if bucket.is_some() {
                     return bucket;
@@ -399,9 +366,9 @@ impl Pool {
         let head = &mut self.heads[first as usize];
         head.quantum = head.quantum.max(cost);
         let bucket = &mut self.buckets[bucket as usize];
-        bucket.deficit = bucket.deficit.saturating_sub(cost);
+        bucket.place.deficit = bucket.place.deficit.saturating_sub(cost);
         let host = &mut self.hosts[bucket.host as usize];
-        host.deficit = host.deficit.saturating_sub(cost);
+        host.place.deficit = host.place.deficit.saturating_sub(cost);
     }
 
     /// Takes everybody out of turn.
@@ -425,7 +392,7 @@ impl Host {
             let number = self.flows.first()?;
             let bucket = &buckets[number as usize];
             let idle = bucket.line.queue.frames == 0;
-            if !idle && bucket.deficit > 0 {
+            if !idle && bucket.place.deficit > 0 {
                 return Some(number);
             }
             self.flows.pass(buckets, quantum, idle);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::turns::Link as Turn;
+use super::super::turns::{Place, Turn};
 use super::*;
 use crate::engine::Ack;
 
@@ -240,9 +240,9 @@ fn check(link: &Link) {
     if let Some(head) = pool.heads.get(leaf.set as usize) {
         // One round makes good for whatever anybody was charged.
         let round = -head.quantum + 1..=head.quantum;
-        let flows = pool.buckets.iter().filter_map(Turn::listed_deficit);
-        let hosts = pool.hosts.iter().filter_map(Turn::listed_deficit);
-        for deficit in flows.chain(hosts) {
+        let flows = pool.buckets.iter().map(Turn::place);
+        let hosts = pool.hosts.iter().map(Turn::place);
+        for deficit in flows.chain(hosts).filter_map(Place::listed_deficit) {
             assert!(round.contains(&deficit), "{deficit} of {round:?}");
         }
     }
