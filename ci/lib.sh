@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What ci/demo, ci/test and ci/bench share: saying what happens, installing Debian packages, and
+# What ci/demo, ci/test, ci/bench, ci/fuzz and ci/mutants share: saying what happens, installing Debian packages, and
 # fetching the guests' kernels and the newer QEMU without installing them. Source it; it runs nothing.
 
 NETQOS_CI_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -27,6 +27,13 @@ need_rust() {
     PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
     command -v cargo >/dev/null ||
         die "cargo is missing: install Rust 1.95 or later (https://rustup.rs), for root as well."
+}
+
+# A compiler for C and C++, which only root can install.
+need_compiler() {
+    command -v c++ >/dev/null && return 0
+    [[ $(id -u) -eq 0 ]] || die "a C++ compiler is missing: install build-essential, or run this as root."
+    install_packages build
 }
 
 # Three tries, a little apart: mirrors have bad moments.

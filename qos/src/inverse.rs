@@ -55,3 +55,29 @@ impl Inverse {
         Span::from_ticks(whole.saturating_mul(new).saturating_add(rest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_convert_to_the_tick_below_or_above() {
+        for old in [1, 2, 7, 1 << 33, u64::MAX] {
+            for new in [1, 3, 1 << 33, u64::MAX] {
+                let [from, to] = [old, new].map(|ticks| Inverse::from_ticks(ticks).unwrap());
+                for units in [0_u128, 1, 5, 1 << 40, (1 << 60) + 7] {
+                    for rest in [0, 1, u128::from(old) / 2, u128::from(old) - 1] {
+                        let rest = rest.min(u128::from(old) - 1);
+                        let span = Span::from_ticks(units * u128::from(old) + rest);
+                        let exact = units * u128::from(new);
+                        let product = rest * u128::from(new);
+                        let down = exact + product / u128::from(old);
+                        let up = exact + product.div_ceil(old.into());
+                        assert_eq!(from.convert(span, to, false), Span::from_ticks(down));
+                        assert_eq!(from.convert(span, to, true), Span::from_ticks(up));
+                    }
+                }
+            }
+        }
+    }
+}

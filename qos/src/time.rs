@@ -135,6 +135,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_instant_is_nanoseconds_and_a_fraction() {
+        let t = Time::new(7, 9);
+        assert_eq!((t.as_nanos(), t.fraction()), (7, 9));
+    }
+
+    #[test]
     fn the_fraction_carries_into_the_nanoseconds() {
         let t = Time::new(7, u32::MAX);
         assert_eq!(t.saturating_add(Span::from_ticks(1)), Time::from_nanos(8));

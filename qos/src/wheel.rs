@@ -291,6 +291,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_looked_for_before_the_first_of_both_wheels() {
+        let mut wheel = Wheel::new(2);
+        assert!(!wheel.is_due(at(1 << 40)), "empty");
+        wheel.arm(Hand::Release, 0, at(9000), at(0));
+        wheel.arm(Hand::Green, 1, at(5000), at(0));
+        assert!(!wheel.is_due(at(5119)) && wheel.is_due(at(5120)));
+        assert_eq!(wheel.pop(Hand::Green, at(5120)), Some(1));
+        assert_eq!(wheel.pop(Hand::Green, at(5120)), None);
+        assert!(!wheel.is_due(at(9215)) && wheel.is_due(at(9216)));
+    }
+
+    #[test]
     fn a_time_that_has_passed_fires_at_once() {
         let mut wheel = Wheel::new(1);
         assert_eq!(wheel.pop(Hand::Release, at(1 << 40)), None);

@@ -7,6 +7,7 @@ pub(crate) mod fluid;
 pub(crate) mod frames;
 pub(crate) mod ledger;
 pub(crate) mod naive;
+pub(crate) mod rules;
 pub(crate) mod senders;
 pub(crate) mod sim;
 pub(crate) mod water;

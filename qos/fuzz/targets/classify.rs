@@ -1,0 +1,4 @@
+//! The target `classify` for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qos_fuzz::classify(data));
