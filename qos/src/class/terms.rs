@@ -150,6 +150,7 @@ mod tests {
     #[test]
     fn no_limit_never_closes() {
         let terms = Terms::UNLIMITED;
+        assert!(!terms.is_limit());
         let arrival = terms.charged(ticks(Time::MAX), 0, u64::MAX);
         assert!(terms.ready(arrival, 0) && terms.fits(arrival, 0, u64::MAX));
         assert_eq!(terms.opens(arrival), Time::ZERO);
@@ -159,6 +160,7 @@ mod tests {
     fn taking_a_limit_off_and_on_gives_no_burst() {
         let rate: Rate = "8gbit".parse().unwrap();
         let terms = Terms::new(rate.inverse(), Span::from_nanos(1000));
+        assert!(terms.is_limit());
         let now = Time::from_nanos(5000);
         assert_eq!(Terms::UNLIMITED.carried_over(9, terms, now), 0);
         let arrival = terms.carried_over(0, Terms::UNLIMITED, now);
