@@ -157,6 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn debt_keeps_its_size_when_the_terms_change() {
+        let [fast, slow] = ["8gbit", "4gbit"].map(|rate| rate.parse::<Rate>().unwrap().inverse());
+        let (old, new) = (
+            Terms::new(fast, Span::from_nanos(1000)),
+            Terms::new(slow, Span::ZERO),
+        );
+        // 600 bytes, of one nanosecond each and then of two.
+        let arrival = ticks(Time::from_nanos(5000 + 1000 + 600));
+        let arrival = new.carried_over(arrival, old, Time::from_nanos(5000));
+        assert_eq!(arrival, ticks(Time::from_nanos(5000 + 1200)));
+    }
+
+    #[test]
     fn taking_a_limit_off_and_on_gives_no_burst() {
         let rate: Rate = "8gbit".parse().unwrap();
         let terms = Terms::new(rate.inverse(), Span::from_nanos(1000));
