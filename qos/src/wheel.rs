@@ -303,6 +303,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_armed_late_neither_fires_late_nor_hides_what_is_due() {
+        let tick = |tick: u64| at(tick * GRAIN_NANOS);
+        let mut wheel = Wheel::new(2);
+        wheel.arm(Hand::Release, 0, tick((1 << 30) + 5), tick(1 << 30));
+        assert_eq!(wheel.first(Hand::Release), Some((0, tick((1 << 30) + 5))));
+        let mut wheel = Wheel::new(2);
+        wheel.arm(Hand::Release, 0, tick(70), tick(0));
+        wheel.arm(Hand::Release, 1, tick(81), tick(80));
+        assert_eq!(wheel.pop(Hand::Release, tick(80)), Some(0));
+        assert_eq!(wheel.pop(Hand::Release, tick(80)), None);
+        assert_eq!(wheel.first(Hand::Release), Some((1, tick(81))));
+    }
+
+    #[test]
     fn a_time_that_has_passed_fires_at_once() {
         let mut wheel = Wheel::new(1);
         assert_eq!(wheel.pop(Hand::Release, at(1 << 40)), None);

@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn of_what_has_no_payload_nothing_is_left_whatever_was_sent() {
+        for len in [40, 54] {
+            let shape = FrameShape {
+                len,
+                headers: 54,
+                gso_size: 1448,
+            };
+            for sent in [0, 20, len, 1514] {
+                assert_eq!(shape.after(FrameShape::single(sent)), None, "{len} {sent}");
+            }
+        }
+    }
+
+    #[test]
     fn extreme_shapes_neither_overflow_nor_come_cheap() {
         let edges = [0, 1, 2, 54, 1448, 65_535, u32::MAX - 1, u32::MAX];
         let framings = [

@@ -150,15 +150,30 @@ mod tests {
     #[test]
     fn no_limit_never_closes() {
         let terms = Terms::UNLIMITED;
+        assert!(!terms.is_limit());
         let arrival = terms.charged(ticks(Time::MAX), 0, u64::MAX);
         assert!(terms.ready(arrival, 0) && terms.fits(arrival, 0, u64::MAX));
         assert_eq!(terms.opens(arrival), Time::ZERO);
     }
 
     #[test]
+    fn debt_keeps_its_size_when_the_terms_change() {
+        let [fast, slow] = ["8gbit", "4gbit"].map(|rate| rate.parse::<Rate>().unwrap().inverse());
+        let (old, new) = (
+            Terms::new(fast, Span::from_nanos(1000)),
+            Terms::new(slow, Span::ZERO),
+        );
+        // 600 bytes, of one nanosecond each and then of two.
+        let arrival = ticks(Time::from_nanos(5000 + 1000 + 600));
+        let arrival = new.carried_over(arrival, old, Time::from_nanos(5000));
+        assert_eq!(arrival, ticks(Time::from_nanos(5000 + 1200)));
+    }
+
+    #[test]
     fn taking_a_limit_off_and_on_gives_no_burst() {
         let rate: Rate = "8gbit".parse().unwrap();
         let terms = Terms::new(rate.inverse(), Span::from_nanos(1000));
+        assert!(terms.is_limit());
         let now = Time::from_nanos(5000);
         assert_eq!(Terms::UNLIMITED.carried_over(9, terms, now), 0);
         let arrival = terms.carried_over(0, Terms::UNLIMITED, now);

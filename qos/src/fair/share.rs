@@ -111,9 +111,16 @@ mod tests {
     #[test]
     fn progress_is_work_over_weights_and_never_more() {
         let mut pace = Pace::default();
-        for weights in [1, 3, 1000, u64::from(u32::MAX), 1 << 33, (1 << 52) - 1] {
-            for work in [1, 84, 1538, 65_536, 1 << 24] {
+        let large = [
+            1 << 33,
+            (3 << 50) + 1,
+            (1 << 51) + (1 << 20) - 1,
+            (1 << 52) - 1,
+        ];
+        for weights in [1, 3, 1000, u64::from(u32::MAX)].into_iter().chain(large) {
+            for work in [1, 84, 1538, 65_536, 1 << 24, 1 << 40, 1 << 60] {
                 let exact = (u128::from(work) << SCALE) / u128::from(weights);
+                let exact = exact.min(1 << LONGEST);
                 let got = u128::from(pace.progress(work, weights));
                 assert!(got <= exact, "{work} over {weights}");
                 assert!(
@@ -123,6 +130,15 @@ mod tests {
             }
         }
         assert_eq!(pace.progress(u64::MAX, 1), 1 << LONGEST);
+    }
+
+    #[test]
+    fn a_step_is_never_longer_than_the_longest() {
+        let cost = |weight, work| Share::new(weight, 1538).cost(work);
+        assert_eq!(cost(1, 1 << 24), 1 << LONGEST);
+        assert_eq!(cost(1, 1 << 25), 1 << LONGEST);
+        assert_eq!(cost(1, u64::MAX), 1 << LONGEST);
+        assert_eq!(cost(1 << 10, 1 << 25), 1 << (SCALE + 15));
     }
 
     #[test]
