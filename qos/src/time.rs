@@ -138,6 +138,7 @@ mod tests {
     fn an_instant_is_nanoseconds_and_a_fraction() {
         let t = Time::new(7, 9);
         assert_eq!((t.as_nanos(), t.fraction()), (7, 9));
+        assert_eq!(t.since(Time::ZERO).as_nanos(), 7);
     }
 
     #[test]
