@@ -41,10 +41,8 @@ impl Engine {
             let Some(profile) = self.profiles.get(class.profile as usize) else {
                 return;
             };
-            if !self.plain && profile.framing() != visit.framing {
-                // Such a visit has one frame.
-                let cost = profile.framing().cost(visit.shape);
-                (way.bytes, way.segments) = (cost.wire_bytes, cost.segments.into());
+            if !self.plain {
+                (way.bytes, way.segments) = visit.charged(profile.framing());
                 let core = way.segments.saturating_mul(self.segment_bytes);
                 way.work = way.bytes.max(core);
             }

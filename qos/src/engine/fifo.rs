@@ -172,11 +172,12 @@ impl Fifo {
         (self.frames > 0).then(|| pool.read(self.head))
     }
 
-    /// The handle and shape of the frame that goes next.
+    /// The handle and shape of the frame that goes next, and whether it must not be peeled.
     #[inline]
-    pub(super) fn first(&self, pool: &Frames) -> Option<(u64, FrameShape)> {
+    pub(super) fn first(&self, pool: &Frames) -> Option<(u64, FrameShape, bool)> {
         let entry = pool.entries.get(self.head as usize)?;
-        Some((entry.token, pool.shape_of(entry, self.head)))
+        let whole = pool.is_whole(entry, self.head);
+        Some((entry.token, pool.shape_of(entry, self.head), whole))
     }
 
     /// Takes the first frame out, of which the caller knows all that it wants.
@@ -293,10 +294,11 @@ impl Walk<'_> {
         passed.wire_bytes = wire_bytes;
     }
 
-    /// The next frame, whatever it is: its handle and shape.
-    pub(super) fn head(&self) -> Option<(u64, FrameShape)> {
+    /// The next frame, whatever it is: its handle and shape, and whether it must not be peeled.
+    pub(super) fn head(&self) -> Option<(u64, FrameShape, bool)> {
         let entry = self.pool.entries.get(self.at as usize)?;
-        Some((entry.token, self.pool.shape_of(entry, self.at)))
+        let whole = self.pool.is_whole(entry, self.at);
+        Some((entry.token, self.pool.shape_of(entry, self.at), whole))
     }
 
     /// Takes that frame off.

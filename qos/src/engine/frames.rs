@@ -24,7 +24,7 @@ impl Next {
     const NUMBER: u32 = MOST_FRAMES - 1;
     /// It is a super-frame.
     pub(super) const SEGMENTED: u32 = 1 << 30;
-    /// It has a flow and a time of arrival.
+    /// It has a flow and a time of arrival, or is to stay whole.
     const TRACED: u32 = 1 << 31;
 
     pub(super) const fn number(self) -> u32 {
@@ -123,7 +123,7 @@ impl Frames {
         if headers | gso_size != 0 {
             next.0 |= Next::SEGMENTED;
         }
-        if since.is_some() {
+        if since.is_some() || frame.whole {
             next.0 |= Next::TRACED;
         }
         let entry = Entry {
@@ -149,9 +149,9 @@ impl Frames {
         if next.has(Next::SEGMENTED) {
             self.segments[number as usize] = Segments { headers, gso_size };
         }
-        if let Some(since) = since {
+        if next.has(Next::TRACED) {
             self.traces[number as usize] = Trace {
-                since,
+                since: since.unwrap_or(0),
                 flow: frame.flow,
                 host: frame.host,
                 ack: frame.ack,
@@ -237,6 +237,11 @@ impl Frames {
         let more = gap.div_ceil(share.wrapping_add(100));
         let first = u64::from(held == 0);
         wanted.min(usize::try_from(more.max(first)).unwrap_or(usize::MAX))
+    }
+
+    /// Whether an entry's frame must not be peeled.
+    pub(super) fn is_whole(&self, entry: &Entry, number: u32) -> bool {
+        entry.next.has(Next::TRACED) && self.traces[number as usize].whole
     }
 
     /// A frame by its number, if it waits.

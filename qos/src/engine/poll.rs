@@ -71,9 +71,10 @@ pub(super) fn cut(
     framing: Framing,
     quantum: u64,
     shape: FrameShape,
+    whole: bool,
 ) -> (FrameShape, Cost, Option<FrameShape>) {
     let cost = framing.cost(shape);
-    if cost.wire_bytes <= quantum {
+    if whole || cost.wire_bytes <= quantum {
         return (shape, cost, None);
     }
     match shape.peel(fitting(framing, quantum, shape)) {
@@ -125,13 +126,13 @@ impl Engine {
             return;
         };
         let leaf = class.key(visit.leaf);
-        let Some((token, shape)) = class.fifo.first(&self.frames) else {
+        let Some((token, shape, whole)) = class.fifo.first(&self.frames) else {
             return;
         };
         let (mut part, mut rest) = (shape, None);
         let mut cost = visit.framing.cost(shape);
         if cost.wire_bytes > visit.most_bytes {
-            (part, cost, rest) = cut(visit.framing, visit.most_bytes, shape);
+            (part, cost, rest) = cut(visit.framing, visit.most_bytes, shape, whole);
         }
         match rest {
             Some(rest) => class.fifo.shrink(&mut self.frames, rest),
@@ -179,10 +180,10 @@ impl Engine {
                 },
             );
             // Full, or a super-frame is next.
-            let Some((token, shape)) = walk.head() else {
+            let Some((token, shape, whole)) = walk.head() else {
                 break;
             };
-            let (part, cost, rest) = cut(framing, quantum, shape);
+            let (part, cost, rest) = cut(framing, quantum, shape, whole);
             let full = passed.frames > 0
                 && passed.wire_bytes.saturating_add(cost.wire_bytes) > quantum
                 || passed.segments >= visit.most_segments;
@@ -224,6 +225,7 @@ impl Engine {
                 return;
             };
             let cut = frame.shape.peel(grant.segments(frame.shape));
+            let cut = cut.filter(|_| !frame.whole);
             let part = cut.map_or(frame.shape, |(part, _)| part);
             let cost = visit.framing.cost(part);
             visit.add(part, cost);

@@ -337,3 +337,60 @@ fn a_hundred_thousand_throttled_classes_cost_one_wake_each() {
         "{polls} polls for classes that all wake at once"
     );
 }
+
+#[test]
+fn a_class_is_charged_in_its_own_framing_also_above_one_of_another() {
+    use crate::wire::Framing;
+    let with = |id, framing| {
+        let mut class = ClassConfig::new(ClassId::new(1, id));
+        class.framing = Some(framing);
+        class
+    };
+    let odd = Framing {
+        overhead: -100,
+        mpu: 0,
+    };
+    let tree = TreeConfig::new(vec![
+        with(0, Framing::L3).ceil(rate("8kbit")),
+        with(1, odd).parent(ROOT),
+        with(2, Framing::L3).parent(ClassId::new(1, 1)),
+    ]);
+    let mut engine = Engine::new(&tree).unwrap();
+    let leaf = key(&engine, 2);
+    let (mut now, end) = (at(1 << 40), at((1 << 40) + 100_000_000_000));
+    let mut sent = 0;
+    while now < end {
+        engine.backlogged(leaf, now);
+        while engine.peek(now).is_some() {
+            engine.commit(FULL);
+            sent += 1500;
+        }
+        let Wake::At(wake) = engine.next_wake(now) else {
+            panic!("backlogged, and no wake");
+        };
+        now = wake;
+    }
+    // A hundred seconds of 1000 bytes, a burst of 1538 and a unit.
+    assert!(sent <= 103_100, "{sent}");
+}
+
+#[test]
+fn polling_leaves_frames_whole_that_must_be() {
+    use crate::class::FlowsConfig;
+    let flows = LeafQueue::Flows(FlowsConfig::default());
+    for queue in [LeafQueue::Fifo { frames: 8 }, flows] {
+        let root = ClassConfig::new(ROOT).ceil(rate("100mbit")).queue(queue);
+        let mut engine = Engine::new(&TreeConfig::new(vec![root])).unwrap();
+        let leaf = key(&engine, 0);
+        let shape = FrameShape {
+            len: 54 + 1448 * 4,
+            headers: 54,
+            gso_size: 1448,
+        };
+        let frame = Frame::new(1, shape).whole();
+        assert_eq!(engine.offer(leaf, frame, at(1)), Offer::Queued);
+        let mut out = Vec::new();
+        engine.poll(at(1), 1, &mut out);
+        assert_eq!((out[0].shape, out[0].is_last()), (shape, true));
+    }
+}

@@ -99,13 +99,23 @@ impl Visit {
             && self.segments < self.most_segments
     }
 
+    /// Bytes and segments for a class that charges like this. A visit over classes that charge
+    /// differently has one frame.
+    pub(super) fn charged(&self, framing: Framing) -> (u64, u64) {
+        if framing == self.framing {
+            return (self.bytes, self.segments);
+        }
+        let cost = framing.cost(self.shape);
+        (cost.wire_bytes, cost.segments.into())
+    }
+
     /// Whether the leaf's next frame fits in as well, as far as that is known.
     fn holds(&self, leaf: &Class, frames: &Frames) -> bool {
         if self.frames == 0 || leaf.kind != Kind::Fifo {
             return true;
         }
-        let next = leaf.fifo.first(frames).map(|(_, shape)| {
-            let (_, cost, _) = cut(self.framing, self.most_bytes, shape);
+        let next = leaf.fifo.first(frames).map(|(_, shape, whole)| {
+            let (_, cost, _) = cut(self.framing, self.most_bytes, shape, whole);
             cost.wire_bytes
         });
         self.bytes.saturating_add(next.unwrap_or(0)) <= self.most_bytes
@@ -122,7 +132,9 @@ impl Visit {
 
 impl Engine {
     /// Names the leaf whose frame goes next, if any may go at `now`. Charges nothing, and names the
-    /// same leaf again until [`commit`](Self::commit) or [`abort`](Self::abort).
+    /// same leaf again until [`commit`](Self::commit) or [`abort`](Self::abort). Only these may follow while
+    /// the frame is on its way: any other call but `peek` at the same `now` may end the grant, and a
+    /// commit after that charges nothing.
     ///
     /// Calls at one and the same `now` are cheapest, for they share visits: read the clock once per
     /// burst.

@@ -13,7 +13,7 @@ const CLASSES: usize = 12;
 
 /// Whether a class between root and leaf may be charged in a way of its own. Off as long as an engine
 /// charges whatever lies above it so as well, if that is charged like the leaf.
-const FRAMED_BETWEEN: bool = false;
+const FRAMED_BETWEEN: bool = true;
 
 /// A whole run.
 #[derive(Arbitrary, Debug)]
