@@ -4,6 +4,10 @@
 use crate::inverse::Inverse;
 use crate::time::{Span, Time};
 
+/// The longest burst that is told from an endless one, 292 years: half of what the clock lasts, so that in
+/// the other half it can be spent as well as full.
+pub(crate) const LONGEST_BURST: Span = Span::from_ticks(1 << 95);
+
 /// A limit on units (bytes or segments) per time.
 ///
 /// The state is the theoretical arrival time `tat`: when everything sent so far would have been
@@ -23,12 +27,12 @@ pub struct Gcra {
 }
 
 impl Gcra {
-    /// A limit with its whole burst to spend.
+    /// A limit with its whole burst to spend. One of more than 292 years counts as that, here and below.
     #[must_use]
-    pub const fn new(inverse: Inverse, tolerance: Span) -> Self {
+    pub fn new(inverse: Inverse, tolerance: Span) -> Self {
         Self {
             inverse,
-            tolerance,
+            tolerance: tolerance.min(LONGEST_BURST),
             tat: Time::ZERO,
         }
     }
@@ -37,6 +41,7 @@ impl Gcra {
     /// a limit put on live traffic, so that taking it off and on again gives nothing away.
     #[must_use]
     pub fn spent(inverse: Inverse, tolerance: Span, now: Time) -> Self {
+        let tolerance = tolerance.min(LONGEST_BURST);
         Self {
             inverse,
             tolerance,
@@ -87,6 +92,7 @@ impl Gcra {
     /// the sender by less than a tick's worth; credit beyond the new burst is cut, and a larger
     /// burst has to be earned.
     pub fn retune(&mut self, inverse: Inverse, tolerance: Span, now: Time) {
+        let tolerance = tolerance.min(LONGEST_BURST);
         let (old, full) = (self.inverse, now.saturating_add(self.tolerance));
         let tat = self.tat.max(now);
         let new_full = now.saturating_add(tolerance);
@@ -213,6 +219,19 @@ mod tests {
     fn a_limit_put_on_live_traffic_starts_with_its_burst_spent() {
         let mut gcra = Gcra::spent(inverse("8gbit"), Span::from_nanos(500), at(1000));
         assert_eq!(drain(&mut gcra, at(1000)), 1);
+    }
+
+    #[test]
+    fn a_burst_of_centuries_can_be_spent_as_well() {
+        let now = at(1_000_000_000_000);
+        for tolerance in [1 << 90, 1 << 95, 1 << 100, u128::MAX].map(Span::from_ticks) {
+            let mut gcra = Gcra::spent(inverse("8bit"), tolerance, now);
+            assert_eq!(drain(&mut gcra, now), 1);
+            assert_eq!(drain(&mut gcra, at(1_005_000_000_000)), 5);
+            let mut gcra = byte_per_ns(0);
+            gcra.retune(inverse("8bit"), tolerance, now);
+            assert_eq!(drain(&mut gcra, now), 1);
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! So a class gets its guarantee if it wants it, and what nobody claims goes to its nearest
 //! relatives first. What it takes as excess does not count against its guarantee. Every frame is
 //! charged to every class from its leaf to the root, by what it costs **on the wire**: a super-frame
-//! by its segments, each with headers, framing and padding.
+//! by its segments, each with headers, framing and padding. A guest whose frames go two ways has a class
+//! on each, and one of them the limits of the other ([`ClassConfig::limits_of`]).
 //!
 //! Frames wait where the leaf's [`LeafQueue`] says: with the caller (`Hold`), who only says that a leaf
 //! is [`backlogged`](Engine::backlogged), so that limiting a guest is back-pressure and drops nothing;

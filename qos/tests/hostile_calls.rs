@@ -9,7 +9,7 @@ use common::{BYTE, Excess, Rng};
 use qos::engine::Diff;
 use qos::{
     Burst, ClassConfig, ClassId, Engine, FlowsConfig, Frame, FrameShape, Framing, Hold, LeafKey,
-    LeafQueue, Offer, Rate, Span, Time, TreeConfig, Wake,
+    LeafQueue, Offer, PacketBurst, Rate, Span, Time, TreeConfig, Wake,
 };
 
 fn flows() -> LeafQueue {
@@ -229,4 +229,28 @@ fn run_extremes(config: &TreeConfig) {
     assert!(sent > 0);
     engine.apply(config, Time::MAX).unwrap();
     assert!(engine.next_wake(Time::ZERO) != Wake::At(Time::ZERO));
+}
+
+#[test]
+fn a_limit_with_a_burst_of_centuries_gives_nothing_away_when_it_is_new() {
+    let without = tree("100mbit", vec![child(1)]);
+    let mut with = without.clone();
+    with.classes[1].pps = "1pps".parse().ok();
+    with.classes[1].pps_burst = PacketBurst::Segments(1 << 40);
+    let mut engine = Engine::new(&without).unwrap();
+    let leaf = engine.leaf(id(1, 1)).unwrap();
+    let now = Time::from_nanos(1_000_000_000_000);
+    for (class, burst) in [(1, 1 << 40), (1, u64::MAX), (0, 1 << 40)] {
+        with.classes[class].pps = "1pps".parse().ok();
+        with.classes[class].pps_burst = PacketBurst::Segments(burst);
+        engine.apply(&without, now).unwrap();
+        engine.apply(&with, now).unwrap();
+        assert!(engine.backlogged(leaf, now));
+        let mut sent = 0;
+        while sent < 10 && engine.peek(now).is_some() {
+            engine.commit(FULL);
+            sent += 1;
+        }
+        assert_eq!(sent, 1);
+    }
 }

@@ -147,6 +147,14 @@ pub struct ClassConfig {
     pub queue: LeafQueue,
     /// Spread its frames evenly below `ceil`: the `cburst` is one quantum.
     pub pace: bool,
+    /// The class whose limits are its own, too: `ceil`, `cburst`, `pps`, `ppsburst` and `pace` are kept
+    /// once for both, wherever in the tree they are. What either sends counts for both, and together
+    /// they exceed no limit, by no more than one unit for each of them. If both have frames that may go,
+    /// neither keeps the other from about half; whoever is alone has all.
+    ///
+    /// For a guest whose frames go two ways of which only one leads over the uplink. It must not have
+    /// limits itself, nor the other such a line, and neither lies below the other.
+    pub limits_of: Option<ClassId>,
 }
 
 impl ClassConfig {
@@ -168,6 +176,7 @@ impl ClassConfig {
             quantum: None,
             queue: LeafQueue::Hold,
             pace: false,
+            limits_of: None,
         }
     }
 
@@ -203,6 +212,13 @@ impl ClassConfig {
     #[must_use]
     pub fn prio(mut self, prio: u8) -> Self {
         self.prio = prio;
+        self
+    }
+
+    /// Sets [`limits_of`](Self::limits_of).
+    #[must_use]
+    pub fn limits_of(mut self, other: ClassId) -> Self {
+        self.limits_of = Some(other);
         self
     }
 

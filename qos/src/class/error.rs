@@ -150,6 +150,48 @@ pub enum TreeError {
         /// The class.
         id: ClassId,
     },
+    /// The class whose limits it shares does not exist.
+    #[error("class {id} has the limits of {other}, which is not defined")]
+    NoTwin {
+        /// The class.
+        id: ClassId,
+        /// The missing one.
+        other: ClassId,
+    },
+    /// It would share its limits with itself.
+    #[error("class {id} has the limits of itself: name another class, or leave `limits_of` out")]
+    OwnTwin {
+        /// The class.
+        id: ClassId,
+    },
+    /// The class whose limits it shares has none of its own.
+    #[error("class {id} has the limits of {other}, which has those of {third}: name {third}")]
+    TwinOfTwin {
+        /// The class.
+        id: ClassId,
+        /// The one it names.
+        other: ClassId,
+        /// Whose limits that one has.
+        third: ClassId,
+    },
+    /// It shares limits and has some itself.
+    #[error("class {id} has the limits of {other} and a {what} itself: leave one of them out")]
+    TwinWithLimits {
+        /// The class.
+        id: ClassId,
+        /// The one whose limits it shares.
+        other: ClassId,
+        /// `ceil`, `cburst`, `pps`, `ppsburst` or `pace`.
+        what: &'static str,
+    },
+    /// Two classes that share limits lie on one way to the root, and would count frames twice.
+    #[error("class {id} lies below {above}, with which it shares limits: they would count twice")]
+    TwinAbove {
+        /// The lower one.
+        id: ClassId,
+        /// The upper one.
+        above: ClassId,
+    },
     /// The time of a segment cannot be turned into bytes, or is out of range.
     #[error(
         "class {id} charges {nanos} ns per segment: write 1 to 10^9, and a rate or ceil at the root"
@@ -171,7 +213,7 @@ pub enum TreeError {
     Reshaped {
         /// The class.
         id: ClassId,
-        /// `parent`, `kind of queue` or `framing`.
+        /// `parent`, `kind of queue`, `framing` or `limits_of`.
         what: &'static str,
     },
 }
@@ -201,6 +243,11 @@ impl TreeError {
             | Self::QueueOnInner { id }
             | Self::Unknown { id }
             | Self::Reshaped { id, .. }
+            | Self::NoTwin { id, .. }
+            | Self::OwnTwin { id }
+            | Self::TwinOfTwin { id, .. }
+            | Self::TwinWithLimits { id, .. }
+            | Self::TwinAbove { id, .. }
             | Self::SegmentTime { id, .. } => Some(id),
         }
     }

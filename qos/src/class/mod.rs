@@ -10,6 +10,7 @@ mod id;
 mod plan;
 mod settings;
 mod terms;
+mod twins;
 
 pub use config::{
     ClassConfig, DEFAULT_WEIGHT, FlowsConfig, LeafQueue, MAX_BUCKETS, MAX_DEPTH, Overcommit,
@@ -20,3 +21,4 @@ pub use id::{ClassId, ClassIdError};
 pub(crate) use plan::{Plan, Planned};
 pub(crate) use settings::{Family, Link, Member, Profile, Settings, check_alone, check_sum};
 pub(crate) use terms::{Arrival, Terms, ticks};
+pub(crate) use twins::check_limitless;

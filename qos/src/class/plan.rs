@@ -6,6 +6,7 @@ use super::config::{ClassConfig, LeafQueue, MAX_DEPTH, Overcommit, TreeConfig};
 use super::error::TreeError;
 use super::id::ClassId;
 use super::settings::{Family, Link, Member, Profile, check_alone, check_sum, scaled, weight};
+use super::twins::{owners, resolved};
 use crate::units::Rate;
 
 /// Classes in a tree at most.
@@ -17,6 +18,8 @@ pub(crate) struct Planned {
     pub(crate) id: ClassId,
     /// Position of the parent in the plan; `None` for the root, which comes first.
     pub(crate) parent: Option<usize>,
+    /// Position of the class whose limits it has, if not its own.
+    pub(crate) limits_of: Option<usize>,
     /// Its number among its siblings, and how many children it has itself.
     pub(crate) position: u32,
     pub(crate) children: u32,
@@ -36,6 +39,8 @@ impl Plan {
     pub(crate) fn new(tree: &TreeConfig) -> Result<Self, TreeError> {
         let parents = parents(tree)?;
         let order = order(tree, &parents)?;
+        let owners = owners(tree, &parents)?;
+        let tree = &*resolved(tree, &owners);
         let mut draft = Draft::new(tree, &parents, &order);
         for class in &draft.classes {
             check_alone(&draft.link, &class.member)?;
@@ -44,7 +49,28 @@ impl Plan {
             return Err(TreeError::ZeroPoolShare);
         }
         draft.admit()?;
-        Ok(draft.finish())
+        let mut plan = draft.finish();
+        plan.share_limits(&order, &owners);
+        Ok(plan)
+    }
+
+    /// Gives classes the limits of their owners, which come in this order.
+    fn share_limits(&mut self, order: &[usize], owners: &[Option<usize>]) {
+        if owners.iter().all(Option::is_none) {
+            return;
+        }
+        let places: BTreeMap<usize, usize> = order.iter().copied().zip(0..).collect();
+        for (place, at) in order.iter().enumerate() {
+            let owner = owners.get(*at).copied().flatten();
+            let owner = owner.and_then(|owner| places.get(&owner)).copied();
+            let limits = owner.and_then(|owner| self.classes.get(owner));
+            if let Some(limits) = limits.map(|limits| limits.profile)
+                && let Some(class) = self.classes.get_mut(place)
+            {
+                class.profile = class.profile.limited_as(&limits);
+                class.limits_of = owner;
+            }
+        }
     }
 
     /// Flow sets that the leaves could use.
@@ -238,6 +264,7 @@ impl<'a> Draft<'a> {
             planned.push(Planned {
                 id: class.member.config.id,
                 parent: class.parent,
+                limits_of: None,
                 position: class.position,
                 children: class.children,
                 queue: settings.queue,

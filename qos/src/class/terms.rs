@@ -1,7 +1,7 @@
 //! Limits in the form in which a tree keeps very many of them: the terms shared by all classes of
 //! equal settings, the state one number per class.
 
-use crate::gcra::Gcra;
+use crate::gcra::{Gcra, LONGEST_BURST};
 use crate::inverse::Inverse;
 use crate::time::{Span, Time};
 
@@ -36,8 +36,7 @@ impl Terms {
     pub(crate) fn new(inverse: Inverse, tolerance: Span) -> Self {
         Self {
             inverse: inverse.ticks_per_unit().get(),
-            // Beyond the end of the clock a burst makes no difference.
-            tolerance: tolerance.ticks().min(1 << 96),
+            tolerance: tolerance.min(LONGEST_BURST).ticks(),
         }
     }
 
@@ -75,6 +74,11 @@ impl Terms {
         arrival
             .max(now)
             .wrapping_add(self.cost(units.min(MOST_UNITS)))
+    }
+
+    /// Half of the burst, as time.
+    pub(crate) const fn half_burst(&self) -> u128 {
+        self.tolerance / 2
     }
 
     /// When the limit opens.

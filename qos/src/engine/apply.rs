@@ -61,11 +61,14 @@ impl Engine {
         let now = self.clock(now);
         let fresh = self.classes.is_empty();
         let mut diff = Diff::default();
+        self.part_twins(None);
+        let old_owners = self.owners();
         let leads = self.leads();
         let draining = self.remove_missing(&plan, tree.removed, &mut diff);
         let mut slots = self.slots(&plan);
         let old_profiles = std::mem::take(&mut self.profiles);
         self.keep_draining(draining, &mut plan, &mut slots, &old_profiles, &mut diff);
+        let owners = self.link_twins(&mut plan, &slots, &old_owners);
         let mut profiles = BTreeMap::new();
         self.books.users.clear();
         for (planned, &index) in plan.classes.iter().zip(&slots) {
@@ -74,11 +77,19 @@ impl Engine {
             let parent = planned.parent.and_then(|at| slots.get(at)).copied();
             let parent = parent.unwrap_or(NONE);
             let moved = self.class(index).parent != parent;
+            let owner = old_owners.get(&self.class(index).key(index));
+            let owner = owner.map(|owner| owner.index);
+            let alone = owner.is_some() && owner != owners.get(&index).copied();
             match old {
                 Some(old) => {
                     self.carry_over(index, old, &planned.profile, now);
+                    if alone {
+                        self.spend(index, &planned.profile, now);
+                    }
                     if !self.draining.contains(&index) {
-                        count(&mut diff, moved, *old != planned.profile);
+                        let changed =
+                            *old != planned.profile || owner != owners.get(&index).copied();
+                        count(&mut diff, moved, changed);
                     }
                 }
                 None => {
@@ -95,6 +106,7 @@ impl Engine {
             class.above = NONE;
             class.state = State::Idle;
         }
+        self.join_twins(&owners);
         self.rebuild_queues(&plan, &slots, &mut diff);
         self.restore_leads(&leads);
         self.keep_books(&plan);

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::class::{State, Way};
+use super::late::Late;
 use super::visit::Visit;
 use crate::class::ticks;
 use crate::fair::Fair;
@@ -14,9 +15,21 @@ impl Engine {
         if core > bytes { core } else { bytes }
     }
 
-    /// Ends the visit, if there is one.
+    /// Ends the visit, if there is one, so that the tree is up to date. A grant stays.
     #[inline]
     pub(super) fn settle(&mut self) {
+        if let Some(visit) = self.visit.take() {
+            if visit.granted {
+                self.late = Some(Late::of(&visit));
+            }
+            self.charge(&visit);
+        }
+    }
+
+    /// Ends the visit and the grant, if there are any.
+    #[inline]
+    pub(super) fn close(&mut self) {
+        self.late = None;
         if let Some(visit) = self.visit.take() {
             self.charge(&visit);
         }
@@ -62,7 +75,7 @@ impl Engine {
                 if state != old {
                     self.enter(at, state);
                 }
-                return;
+                break;
             };
             let tier = old.tier(profile.prio);
             let share = profile.share(tier);
@@ -86,6 +99,9 @@ impl Engine {
                 }
             }
             at = parent;
+        }
+        if !self.twins.is_empty() {
+            self.charge_twins(visit.leaf, visit.now, |framing| visit.charged(framing));
         }
     }
 }

@@ -21,6 +21,16 @@ pub struct LeafKey {
     pub(super) generation: u32,
 }
 
+impl LeafKey {
+    /// A number of the leaf for tables beside the engine: below the number of classes that the engine
+    /// ever had at one time. Another leaf may get it when this one has ended, so a table has to keep
+    /// the key with what it knows of a leaf and compare.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+}
+
 /// What a class is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {

@@ -7,10 +7,12 @@ mod fifo;
 mod flows;
 mod frame;
 mod frames;
+mod late;
 mod poll;
 mod ready;
 mod retune;
 mod snapshot;
+mod twins;
 mod users;
 mod visit;
 
@@ -38,8 +40,10 @@ pub use visit::{Grant, Hold};
 use class::{Class, Kind, NONE};
 use flows::{Flows, Sets};
 use frames::Frames;
+use late::Late;
 use retune::Books;
 use snapshot::Tally;
+use twins::Twins;
 use visit::Visit;
 
 /// Timer events that one call handles at most; what is left is handled by the next call, which
@@ -57,7 +61,8 @@ pub enum Wake {
     /// At once: something may go.
     Now,
     /// At this instant, which lies after now: something may go then, unless limits are changed
-    /// before, and nothing may go sooner unless something new is offered.
+    /// before. Unless something new is offered nothing may go sooner, but within the 1.024 us that it
+    /// is rounded up by: whoever asks in these may find something.
     At(Time),
     /// Not before something is offered or unblocked.
     Idle,
@@ -110,6 +115,8 @@ pub struct Engine {
     root: u32,
     now: Time,
     visit: Option<Visit>,
+    /// A grant whose visit has ended.
+    late: Option<Late>,
     /// What one segment costs at least, in bytes of link time.
     segment_bytes: u64,
     /// All classes charge alike, and none counts segments.
@@ -117,6 +124,7 @@ pub struct Engine {
     /// More timer events were due than one call handles.
     overdue: bool,
     books: Books,
+    twins: Twins,
 }
 
 impl Engine {
@@ -140,10 +148,12 @@ impl Engine {
             root: NONE,
             now: Time::ZERO,
             visit: None,
+            late: None,
             segment_bytes: 0,
             plain: false,
             overdue: false,
             books: Books::default(),
+            twins: Twins::default(),
         };
         engine.rebuild(tree, Time::ZERO)?;
         Ok(engine)
@@ -185,6 +195,21 @@ impl Engine {
             return Offer::Queued;
         }
         self.offer_slowly(leaf.index, &frame, now)
+    }
+
+    /// As [`offer`](Self::offer), for a frame that the caller still would have to copy: a leaf of flows
+    /// refuses it if it would lose an older frame of the same flow for it. A flow loses as many either
+    /// way, and of these none was copied for nothing.
+    pub fn offer_costly(&mut self, leaf: LeafKey, frame: Frame, now: Time) -> Offer {
+        if let Some(index) = self.find(leaf)
+            && let (Kind::Flows, body) = (self.class(index).kind, self.class(index).body)
+            && let Some(flows) = self.flows.get_mut(body as usize)
+            && flows.displaces_its_own(&mut self.frames, &mut self.sets, &frame)
+        {
+            self.tally(index).refused();
+            return Offer::Refused;
+        }
+        self.offer(leaf, frame, now)
     }
 
     /// Gives several frames to their leaves, in order, as [`offer`](Self::offer) does one by one, but in

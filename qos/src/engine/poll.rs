@@ -90,9 +90,9 @@ impl Engine {
     ///
     /// Stops before the frame of a leaf without a queue ([`LeafQueue::Hold`](crate::LeafQueue)),
     /// which only [`peek`](Self::peek) can name. Returns when to come back, [`Wake::Now`] if more may
-    /// go already.
+    /// go already. A grant of an earlier `peek` ends.
     pub fn poll(&mut self, now: Time, budget: u32, out: &mut Vec<Departure>) -> Wake {
-        self.settle();
+        self.close();
         let now = self.clock(now);
         self.fire(now);
         let mut left = budget;
@@ -170,16 +170,19 @@ impl Engine {
         let mut passed = FlowCounters::default();
         let mut walk = class.fifo.walk(&mut self.frames);
         loop {
-            walk.take_plain(
-                framing,
-                quantum,
-                &mut passed,
-                &mut free,
-                |place, token, len| {
-                    (place.token, place.shape.len) = (token, len);
-                },
-            );
-            // Full, or a super-frame is next.
+            // Plain frames alone are never too many segments; behind a super-frame they may be.
+            if passed.frames == 0 || visit.most_segments == u64::MAX {
+                walk.take_plain(
+                    framing,
+                    quantum,
+                    &mut passed,
+                    &mut free,
+                    |place, token, len| {
+                        (place.token, place.shape.len) = (token, len);
+                    },
+                );
+            }
+            // Full, or something else is next.
             let Some((token, shape, whole)) = walk.head() else {
                 break;
             };

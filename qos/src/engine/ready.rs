@@ -56,8 +56,23 @@ impl Engine {
         self.inners.get(above as usize).map_or(0, Fair::ready)
     }
 
-    /// The state a class should be in.
+    /// The state a class should be in. Who waits for its turn already keeps it, whatever those do with whom
+    /// it shares limits.
+    #[inline]
     pub(super) fn want(&self, index: u32, now: u128) -> State {
+        self.want_with(index, now, || {
+            self.class(index).state.may_send() && self.twins.contains(index)
+        })
+    }
+
+    /// The state a class should be in whose limits count as open if it `has_turn`.
+    #[inline]
+    pub(super) fn want_with(
+        &self,
+        index: u32,
+        now: u128,
+        has_turn: impl FnOnce() -> bool,
+    ) -> State {
         let class = self.class(index);
         let profile = self.profile(class);
         let mut green = false;
@@ -75,7 +90,7 @@ impl Engine {
         }
         let open = profile.ceil.ready(class.ceil, now)
             && (!profile.pps.is_limit() || profile.pps.ready(self.pps(index), now));
-        if !open {
+        if !open && !has_turn() {
             State::Throttled
         } else if green || class.below_rate(profile, now) {
             State::Green

@@ -5,7 +5,7 @@ use super::users::Users;
 use super::{Engine, flows};
 use crate::class::{
     ClassConfig, Family, LeafQueue, Link, Member, Profile, Settings, TreeError, check_alone,
-    check_sum, ticks,
+    check_limitless, check_sum, ticks,
 };
 use crate::fair::{Fair, Seats};
 use crate::time::Time;
@@ -40,7 +40,8 @@ impl Engine {
     /// about a microsecond, whether the tree has ten classes or 100,000, where
     /// [`apply`](Self::apply) goes through all of them. (Now and then a table doubles.)
     ///
-    /// Everything may change but the parent, the kind of queue and the framing. The class keeps its
+    /// Everything may change but the parent, the kind of queue, the framing and whose limits it has;
+    /// new limits are also those of the classes that share them. The class keeps its
     /// key, its frames, its counters and its lead over its siblings. Limits keep credit and debt in
     /// bytes and segments; one that is new starts with its burst spent.
     ///
@@ -58,11 +59,45 @@ impl Engine {
         self.settle();
         let now = self.clock(now);
         let (index, old, new) = (change.index, &change.old, &change.new);
+        self.part_twins(Some(index));
         self.carry_over(index, old, &new.profile, now);
         self.rewrite(&change);
         self.requeue_one(index, new);
+        let followers = self.limit_followers(index, &new.profile, now);
+        self.rejoin_twins(index);
         self.reseat(index, old, &new.profile, now);
+        for (follower, old, new) in followers {
+            self.reseat(follower, &old, &new, now);
+        }
+        self.place_twins_of(index, now);
         Ok(())
+    }
+
+    /// Gives classes that have the limits of this one its new ones; returns what they ran by and run by.
+    fn limit_followers(
+        &mut self,
+        owner: u32,
+        limits: &Profile,
+        now: Time,
+    ) -> Vec<(u32, Profile, Profile)> {
+        let followers = self.followers(owner).into_iter();
+        let change = |follower| {
+            let old = *self.profile(self.class(follower));
+            let new = old.limited_as(limits);
+            self.carry_over(follower, &old, &new, now);
+            self.reprofile(follower, &old, new);
+            (follower, old, new)
+        };
+        followers.map(change).collect()
+    }
+
+    /// The classes that have the limits of this one.
+    fn followers(&self, owner: u32) -> Vec<u32> {
+        if self.twins.owner(owner).is_some() {
+            return Vec::new();
+        }
+        let all = self.twins.all(owner);
+        all.filter(|&class| class != owner).collect()
     }
 
     /// What the change would be, if the tree may run with it.
@@ -83,6 +118,27 @@ impl Engine {
         let framing = config.framing.or(above).unwrap_or_default();
         if framing != old.framing() {
             return other("framing");
+        }
+        let owner = self.twins.owner(index).map(|owner| self.class(owner));
+        if config.limits_of != owner.map(|owner| owner.id) {
+            return other("limits_of");
+        }
+        let limits = owner.map(|owner| *self.profile(owner));
+        let mut config = config.clone();
+        if let (Some(owner), Some(limits)) = (owner, &limits) {
+            check_limitless(&config, owner.id)?;
+            config.ceil = Rate::from_bits_per_second(limits.ceiling);
+        }
+        let config = &config;
+        for follower in self.followers(index) {
+            let class = self.class(follower);
+            let rate = Rate::from_bits_per_second(self.profile(class).guarantee);
+            if let (Some(rate), Some(ceil)) = (rate, config.ceil)
+                && rate > ceil
+            {
+                let id = class.id;
+                return Err(TreeError::RateAboveCeil { id, rate, ceil });
+            }
         }
         let member = Member {
             config,
@@ -106,10 +162,14 @@ impl Engine {
         if let Some(own) = self.family(index) {
             check_sum(id, own.guaranteed, member.given())?;
         }
+        let mut new = member.settings(&link, parent.map(|_| &family));
+        if let Some(limits) = &limits {
+            new.profile = new.profile.limited_as(limits);
+        }
         Ok(Change {
             index,
             old,
-            new: member.settings(&link, parent.map(|_| &family)),
+            new,
             family,
             link,
         })
@@ -143,23 +203,30 @@ impl Engine {
     fn rewrite(&mut self, change: &Change) {
         let (index, old, new) = (change.index, &change.old, &change.new);
         let class = self.class(index);
-        let (number, above, body) = (class.profile, class.above, class.body);
+        let (above, body) = (class.above, class.body);
         let (is_root, is_leaf) = (class.parent == NONE, class.is_leaf());
+        self.reprofile(index, old, new.profile);
         let books = &mut self.books;
-        let number = books.users.change(&mut self.profiles, number, new.profile);
         if let Some(family) = books.families.get_mut(above as usize) {
             *family = change.family;
         }
         if let Some(family) = books.families.get_mut(body as usize).filter(|_| !is_leaf) {
             family.share = new.share;
         }
-        let [before, after] = [old, &new.profile].map(|profile| u32::from(profile.pps.is_limit()));
-        books.counting = books.counting.saturating_sub(before).saturating_add(after);
-        self.plain = books.alike && books.counting == 0;
         if is_root {
             books.link = change.link;
             self.segment_bytes = books.link.segment_bytes();
         }
+    }
+
+    /// Gives a class another row of settings.
+    fn reprofile(&mut self, index: u32, old: &Profile, new: Profile) {
+        let number = self.class(index).profile;
+        let books = &mut self.books;
+        let number = books.users.change(&mut self.profiles, number, new);
+        let [before, after] = [old, &new].map(|profile| u32::from(profile.pps.is_limit()));
+        books.counting = books.counting.saturating_sub(before).saturating_add(after);
+        self.plain = books.alike && books.counting == 0;
         self.class_mut(index).profile = number;
     }
 

@@ -132,12 +132,15 @@ impl Visit {
 
 impl Engine {
     /// Names the leaf whose frame goes next, if any may go at `now`. Charges nothing, and names the
-    /// same leaf again until [`commit`](Self::commit) or [`abort`](Self::abort). Only these may follow while
-    /// the frame is on its way: any other call but `peek` at the same `now` may end the grant, and a
-    /// commit after that charges nothing.
+    /// same leaf again until [`commit`](Self::commit) or [`abort`](Self::abort).
     ///
-    /// Calls at one and the same `now` are cheapest, for they share visits: read the clock once per
-    /// burst.
+    /// The grant stands until one of these, whatever else is called while the frame is on its way; only
+    /// a later `peek` or [`poll`](Self::poll) takes its place. If [`apply`](Self::apply) ends the leaf
+    /// meanwhile, the frame is charged and counted where the leaf's counters went; one that it drops
+    /// with the leaf's queue is charged, but counted and given back only once, as dropped.
+    ///
+    /// Calls at one and the same `now` without others in between are cheapest, for they share visits:
+    /// read the clock once per burst, and offer before or after.
     #[must_use]
     #[inline]
     pub fn peek(&mut self, now: Time) -> Option<Grant> {
@@ -152,7 +155,7 @@ impl Engine {
                 return Some(self.grant(leaf, now));
             }
         }
-        self.settle();
+        self.close();
         self.fire(now);
         let leaf = self.pick()?;
         self.visit = Some(self.open_visit(leaf, now));
@@ -164,7 +167,9 @@ impl Engine {
     /// is left there. Without a grant nothing happens.
     #[inline]
     pub fn commit(&mut self, sent: FrameShape) -> Option<Frame> {
-        let visit = self.visit.as_mut().filter(|visit| visit.granted)?;
+        let Some(visit) = self.visit.as_mut().filter(|visit| visit.granted) else {
+            return self.commit_late(sent);
+        };
         let index = visit.leaf;
         visit.granted = false;
         let cost = visit.framing.cost(sent);
@@ -179,17 +184,25 @@ impl Engine {
 
     /// Says that the frame granted last did not go. Charges nothing.
     pub fn abort(&mut self, why: Hold) {
-        let Some(visit) = self.visit.filter(|visit| visit.granted) else {
+        let visit = self.visit.as_mut().filter(|visit| visit.granted);
+        let leaf = match visit {
+            Some(visit) => {
+                visit.granted = false;
+                Some(visit.leaf)
+            }
+            None => self.abort_late(),
+        };
+        let Some(leaf) = leaf else {
             return;
         };
-        let class = self.class_mut(visit.leaf);
+        let class = self.class_mut(leaf);
         match why {
             Hold::Empty if class.kind == Kind::Hold => class.backlog = false,
             Hold::Later | Hold::Empty => {}
             Hold::Blocked => class.blocked = true,
         }
         self.settle();
-        self.place(visit.leaf, visit.now);
+        self.place(leaf, self.now);
     }
 
     /// Takes what was sent off a leaf's queue; returns the frame if no part of it is left.

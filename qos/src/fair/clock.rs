@@ -69,6 +69,13 @@ impl Mark {
     pub(super) const fn start(at: u64) -> Self {
         Self { at, laps: 0 }
     }
+
+    /// Moves a mark that was stamped.
+    pub(super) const fn advance(&mut self, step: u64) {
+        let (at, lap) = self.at.overflowing_add(step);
+        self.at = at;
+        self.laps = self.laps.wrapping_add(lap as u32);
+    }
 }
 
 #[cfg(test)]

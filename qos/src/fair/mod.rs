@@ -307,6 +307,14 @@ impl Fair {
         }
     }
 
+    /// Charges a child that waits in no tier any more: it comes back so much later.
+    pub(crate) fn charge_absent(&mut self, seat: &mut Seat, tier: Tier, share: &Share, work: u64) {
+        let clock = self.rows[tier as usize].clock;
+        let mark = self.mark_mut(seat, kind(tier));
+        clock.catch_up(mark);
+        mark.advance(share.cost(work));
+    }
+
     /// A child that was charged goes on waiting in its tier.
     #[inline]
     pub(crate) fn keep<S: Seats + ?Sized>(&mut self, seats: &mut S, child: u32, tier: Tier) {

@@ -48,6 +48,8 @@ struct Class {
     id: ClassId,
     parent: Option<Number>,
     framing: Framing,
+    /// Whose meters are its own, too.
+    shares: Option<Number>,
     ceil: Option<Meter>,
     pps: Option<Meter>,
     /// What it counted itself, and inherited from descendants that ended.
@@ -141,6 +143,24 @@ impl Books {
         self.classes[&number].framing
     }
 
+    /// A class and those above it.
+    pub(super) fn way(&self, number: Number) -> Vec<Number> {
+        self.above(number).collect()
+    }
+
+    pub(super) fn is_there(&self, number: Number) -> bool {
+        self.classes.contains_key(&number)
+    }
+
+    /// The class at this place of the tree has other settings.
+    pub(super) fn retune(&mut self, tree: &TreeConfig, at: usize, engine: &Engine, now: Time) {
+        let config = &tree.classes[at];
+        let mut lost = BTreeSet::new();
+        let key = engine.leaf(config.id);
+        self.settle(tree, config, key, false, now, &mut lost);
+        assert!(lost.is_empty());
+    }
+
     /// Whether anything waits that the caller does not hold back.
     pub(super) fn may_go(&self) -> bool {
         self.leaves().any(|number| self.leaf(number).may_go())
@@ -217,18 +237,11 @@ impl Books {
         }
     }
 
-    /// A part of a frame, or all of it, has gone at `now`; `token` is absent for a leaf without a queue.
+    /// A part of a frame, or all of it, has gone; `token` is absent if it did not wait in a queue.
     /// Returns whether the frame has gone as a whole.
-    pub(super) fn sent(
-        &mut self,
-        number: Number,
-        token: Option<u64>,
-        part: FrameShape,
-        now: Time,
-    ) -> bool {
+    pub(super) fn sent(&mut self, number: Number, token: Option<u64>, part: FrameShape) -> bool {
         let class = self.classes.get_mut(&number).unwrap();
         count(&mut class.own.sent, class.framing, part);
-        self.charge(number, part, now);
         let Some(token) = token else {
             return false;
         };
@@ -253,20 +266,26 @@ impl Books {
         leaf.remixed &= !leaf.queued.is_empty();
     }
 
-    fn charge(&mut self, leaf: Number, part: FrameShape, now: Time) {
-        let mut at = Some(leaf);
+    /// This went at `now` through a class and all above it, whose limits had to be open if they were so
+    /// when it was granted.
+    pub(super) fn charge(&mut self, class: Number, part: FrameShape, now: Time, open: bool) {
+        let mut at = Some(class);
         while let Some(number) = at {
-            let class = self.classes.get_mut(&number).unwrap();
+            let class = &self.classes[&number];
+            let (id, parent) = (class.id, class.parent);
             let cost = class.framing.cost(part);
-            let id = class.id;
-            if let Some(meter) = &mut class.ceil {
-                assert!(meter.pass(now, cost.wire_bytes), "{id} above its ceiling");
+            let owner = class.shares.unwrap_or(number);
+            let limits = self.classes.get_mut(&owner).unwrap();
+            if let Some(meter) = &mut limits.ceil {
+                let passes = meter.pass(number, now, cost.wire_bytes);
+                assert!(passes || !open, "{id} above its ceiling");
             }
-            if let Some(meter) = &mut class.pps {
+            if let Some(meter) = &mut limits.pps {
                 let segments = u64::from(cost.segments);
-                assert!(meter.pass(now, segments), "{id} above its packet limit");
+                let passes = meter.pass(number, now, segments);
+                assert!(passes || !open, "{id} above its packet limit");
             }
-            at = class.parent;
+            at = parent;
         }
     }
 
@@ -299,7 +318,8 @@ impl Books {
             let frame = self.waiting[&token].frame;
             self.head(number, &frame);
         }
-        let done = self.sent(number, Some(token), part, now);
+        self.charge(number, part, now, true);
+        let done = self.sent(number, Some(token), part);
         assert_eq!(done, stays == 0, "whether something stays");
         if let Some(waiting) = self.waiting.get(&token) {
             let left = waiting.frame.shape;
@@ -348,6 +368,7 @@ impl Books {
             .collect();
         let names: BTreeSet<ClassId> = tree.classes.iter().map(|class| class.id).collect();
         let mut lost = BTreeSet::new();
+        let shared = self.part();
         let heirs = self.remove(tree, &names, &inner, &mut lost);
         let mut added = 0;
         for config in &tree.classes {
@@ -375,6 +396,7 @@ impl Books {
             keys.extend(key);
             self.settle(tree, config, key, fresh, now, &mut lost);
         }
+        self.join(tree, &shared, now);
         if let Some(diff) = diff {
             assert_eq!(diff.added, added);
             let stayed = diff.kept + diff.retuned + diff.moved;
@@ -387,6 +409,50 @@ impl Books {
             assert!(lost.is_empty());
         }
         keys
+    }
+
+    /// Whose limits each class has, if not its own; each gets them to itself.
+    fn part(&mut self) -> BTreeMap<Number, Number> {
+        let shares = |(&number, class): (&Number, &Class)| Some((number, class.shares?));
+        let shared: BTreeMap<_, _> = self.classes.iter().filter_map(shares).collect();
+        for (number, owner) in &shared {
+            let owner = &self.classes[owner];
+            let (ceil, pps) = (owner.ceil.clone(), owner.pps.clone());
+            let class = self.classes.get_mut(number).unwrap();
+            (class.shares, class.ceil, class.pps) = (None, ceil, pps);
+        }
+        shared
+    }
+
+    /// Gives classes the limits of others, and those that shared some before and now have their own no
+    /// credit.
+    fn join(&mut self, tree: &TreeConfig, shared: &BTreeMap<Number, Number>, now: Time) {
+        let owner = |config: &ClassConfig| Some(self.live[&config.limits_of?]);
+        let owners = tree
+            .classes
+            .iter()
+            .map(|config| (self.live[&config.id], owner(config)));
+        let mut owners: BTreeMap<_, _> = owners.collect();
+        for number in &self.draining {
+            // As long as those are there who have the limits.
+            let owner = shared.get(number).copied();
+            let owner = owner.filter(|owner| {
+                self.classes.contains_key(owner) && owners.get(owner).is_none_or(Option::is_none)
+            });
+            owners.insert(*number, owner);
+        }
+        for (number, owner) in owners {
+            let class = self.classes.get_mut(&number).unwrap();
+            if owner.is_some() {
+                (class.shares, class.ceil, class.pps) = (owner, None, None);
+            } else if shared.contains_key(&number) {
+                for meter in [&mut class.ceil, &mut class.pps] {
+                    if let Some(old) = meter.take() {
+                        *meter = Some(old.at(now).spent());
+                    }
+                }
+            }
+        }
     }
 
     /// Takes out what the tree does not have. Returns the leaves that drain, and below whom.
@@ -474,6 +540,7 @@ impl Books {
             id: config.id,
             parent,
             framing,
+            shares: None,
             ceil: None,
             pps: None,
             own: ClassStats::default(),
@@ -498,14 +565,16 @@ impl Books {
                 Meter::follow(old.take(), terms, now)
             }
         };
-        class.ceil = config
-            .ceil
-            .map(|ceil| Terms::bytes(ceil, cburst, tree.unit_wire_bytes))
-            .map(|terms| follow(&mut class.ceil, terms));
-        class.pps = config
-            .pps
-            .map(|pps| Terms::segments(pps, config.pps_burst))
-            .map(|terms| follow(&mut class.pps, terms));
+        if class.shares.is_none() {
+            class.ceil = config
+                .ceil
+                .map(|ceil| Terms::bytes(ceil, cburst, tree.unit_wire_bytes))
+                .map(|terms| follow(&mut class.ceil, terms));
+            class.pps = config
+                .pps
+                .map(|pps| Terms::segments(pps, config.pps_burst))
+                .map(|terms| follow(&mut class.pps, terms));
+        }
         let Some(key) = key else {
             class.leaf = None;
             return;

@@ -1,6 +1,8 @@
 //! One limit held against exact integers: a leaky bucket that a unit may enter while no more than the
 //! burst is in it, which is the promise for every window of time at once.
 
+use std::collections::BTreeMap;
+
 use qos::{Burst, PacketBurst, PacketRate, Rate, Span, Time};
 
 /// One wire byte, scaled so that bits per second times ticks are whole numbers.
@@ -72,15 +74,18 @@ pub(super) struct Meter {
     terms: Terms,
     level: i128,
     last: Time,
+    /// What each of those who share it sent last.
+    units: BTreeMap<u32, i128>,
 }
 
 impl Meter {
     /// A limit with all its burst to spend.
-    pub(super) const fn full(terms: Terms) -> Self {
+    pub(super) fn full(terms: Terms) -> Self {
         Self {
             terms,
             level: 0,
             last: Time::ZERO,
+            units: BTreeMap::new(),
         }
     }
 
@@ -91,6 +96,7 @@ impl Meter {
                 level: terms.level(0),
                 terms,
                 last: now,
+                units: BTreeMap::new(),
             };
         };
         if old.terms == terms {
@@ -102,6 +108,21 @@ impl Meter {
             level: terms.level(credit),
             terms,
             last: now,
+            units: old.units,
+        }
+    }
+
+    /// The same as of now.
+    pub(super) fn at(mut self, now: Time) -> Self {
+        self.leak(now);
+        self
+    }
+
+    /// The same without credit.
+    pub(super) fn spent(self) -> Self {
+        Self {
+            level: self.level.max(self.terms.level(0)),
+            ..self
         }
     }
 
@@ -111,12 +132,16 @@ impl Meter {
         self.last = self.last.max(now);
     }
 
-    /// Counts bytes or segments that went; whether they were allowed to begin.
-    pub(super) fn pass(&mut self, now: Time, units: u64) -> bool {
+    /// Counts bytes or segments that a class sent; whether they were allowed to begin. Each of the others
+    /// that share the limit may have sent one unit while this one waited for its turn.
+    pub(super) fn pass(&mut self, class: u32, now: Time, units: u64) -> bool {
         self.leak(now);
-        let open = self.level <= self.terms.burst;
+        let others = self.units.iter().filter(|(other, _)| **other != class);
+        let turns = others.fold(0_i128, |sum, (_, unit)| sum.saturating_add(*unit));
+        let open = self.level <= self.terms.burst.saturating_add(turns);
         let units = i128::from(units).saturating_mul(self.terms.unit);
         self.level = self.level.saturating_add(units);
+        self.units.insert(class, units);
         open
     }
 }

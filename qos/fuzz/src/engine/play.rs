@@ -2,21 +2,41 @@
 
 use std::collections::BTreeSet;
 
-use qos::engine::{ClassSnapshot, Departure};
+use qos::engine::{ClassSnapshot, Departure, Diff};
 use qos::{
     Engine, Frame, Grant, Hold, LeafKey, LeafQueue, Offer, Span, Time, TreeConfig, TreeError, Wake,
 };
 
-use super::books::Books;
-use super::script::{Call, Cargo, Portion, Script, Shape, Step};
+use super::books::{Books, Number};
+use super::script::{Call, Cargo, Change, Portion, Script, Shape, Step};
 
 /// Calls of a run at most, and frames: what goes wrong goes wrong sooner.
 const CALLS: usize = 200;
 const FRAMES: usize = 400;
+/// From this number on a call that serves leaves a last grant open.
+const LEFT_OPEN: u8 = 200;
 /// What wakes are rounded up to, in nanoseconds.
 const GRAIN: u64 = 1024;
 /// Time ends here: beyond, the end of the clock is near.
 const END: Time = Time::from_nanos(1 << 60);
+
+/// A grant that stands.
+struct Granted {
+    grant: Grant,
+    /// The leaf, or who stands for it since it ended.
+    class: Number,
+    place: Place,
+    /// The tree has not been changed since, so that the classes on the way are those of then.
+    same_way: bool,
+}
+
+/// Where a granted frame is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Leaf,
+    Caller,
+    Dropped,
+}
 
 /// A run.
 pub(super) struct Play {
@@ -28,8 +48,8 @@ pub(super) struct Play {
     now: Time,
     /// The latest time that the engine has seen.
     seen: Time,
-    /// What was granted, until something else happens.
-    granted: Option<Grant>,
+    /// What was granted and neither sent nor held back yet.
+    granted: Option<Granted>,
     tokens: u64,
     /// Bursts are offered frame by frame.
     split: bool,
@@ -109,11 +129,15 @@ impl Play {
                 keys.into_iter().for_each(|key| self.backlogged(key));
             }
             Call::Serve(count, portion, shape) => {
+                self.commit(*portion, *shape);
                 for _ in 0..*count % 100 {
                     if self.peek().is_none() {
                         break;
                     }
                     self.commit(*portion, *shape);
+                }
+                if *count >= LEFT_OPEN {
+                    self.peek();
                 }
             }
             Call::Poll(budget) => self.poll((*budget).into()),
@@ -138,7 +162,10 @@ impl Play {
                 }
             }
             Call::Apply(tree) => self.apply(tree.config()),
-            Call::Change(change) => self.change(std::slice::from_ref(change)),
+            Call::Change(change) => match change.alone(self.tree.classes.len()) {
+                Some(at) => self.retune(change, at),
+                None => self.change(std::slice::from_ref(change)),
+            },
             Call::Changes(changes) => self.change(changes),
         }
     }
@@ -208,10 +235,6 @@ impl Play {
             assert_eq!(offer, Offer::Gone, "a leaf that is no more");
             return;
         };
-        // Something that had nothing waiting changes the tree, and ends the visit.
-        if !self.books.leaf(number).waits() {
-            self.granted = None;
-        }
         match offer {
             Offer::Queued => self.books.queued(number, frame),
             Offer::Refused => self.books.refused(number),
@@ -235,9 +258,6 @@ impl Play {
         let held = number.filter(|&n| self.books.leaf(n).queue == LeafQueue::Hold);
         assert_eq!(found, held.is_some());
         if let Some(number) = held {
-            if !self.books.leaf(number).waits() {
-                self.granted = None;
-            }
             self.books.leaf_mut(number).backlogged = true;
         }
     }
@@ -248,12 +268,18 @@ impl Play {
         assert_eq!(self.engine.peek(self.now), grant, "peeked twice");
         self.seen = self.seen.max(self.now);
         let dropped = self.take_dropped();
-        self.granted = grant;
+        self.granted = None;
         let Some(grant) = grant else {
             self.write_off(&dropped);
             return None;
         };
         let number = self.books.find(grant.leaf).expect("a leaf that is there");
+        self.granted = Some(Granted {
+            grant,
+            class: number,
+            place: Place::Leaf,
+            same_way: true,
+        });
         assert!(self.books.leaf(number).may_go(), "it does not want to");
         assert_eq!(grant.framing, self.books.framing(number));
         assert!(grant.quantum > 0);
@@ -274,11 +300,12 @@ impl Play {
         Some(grant)
     }
 
+    /// Sends what was granted, if anything is.
     fn commit(&mut self, portion: Portion, other: Shape) {
-        let Some(grant) = self.granted.take() else {
+        let Some(granted) = self.granted.take() else {
             return;
         };
-        let number = self.books.find(grant.leaf).expect("a leaf that is there");
+        let (grant, number) = (granted.grant, granted.class);
         let whole = grant
             .frame
             .map_or_else(|| other.shape(), |frame| frame.shape);
@@ -289,30 +316,45 @@ impl Play {
         };
         let part = whole.peel(segments).map_or(whole, |(part, _)| part);
         let done = self.engine.commit(part);
+        self.books.charge(number, part, self.seen, granted.same_way);
         let token = grant.frame.map(|frame| frame.token);
-        let ends = self.books.sent(number, token, part, self.seen);
-        if grant.mark {
+        let ends = match granted.place {
+            Place::Leaf => self.books.sent(number, token, part),
+            Place::Caller => self.books.sent(number, None, part),
+            Place::Dropped => false,
+        };
+        if grant.mark && granted.place == Place::Leaf {
             self.books.marked(number);
         }
         assert_eq!(done.is_some(), ends, "a frame that is the caller's again");
         assert!(done.is_none_or(|done| Some(done) == grant.frame));
     }
 
+    /// Holds back what was granted, or what is granted now.
     fn hold(&mut self, why: Hold) {
-        let Some(grant) = self.peek() else { return };
-        self.granted = None;
+        if self.granted.is_none() {
+            self.peek();
+        }
+        let Some(granted) = self.granted.take() else {
+            return;
+        };
         self.engine.abort(why);
-        let number = self.books.find(grant.leaf).expect("a leaf that is there");
-        let leaf = self.books.leaf_mut(number);
+        if granted.place != Place::Leaf {
+            return;
+        }
+        let leaf = self.books.leaf_mut(granted.class);
         match why {
-            Hold::Later => {}
-            Hold::Empty => leaf.backlogged = false,
+            Hold::Empty if leaf.queue == LeafQueue::Hold => leaf.backlogged = false,
+            Hold::Later | Hold::Empty => {}
             Hold::Blocked => leaf.blocked = true,
         }
     }
 
     /// Commits and holds back what was not granted, which is nothing.
     fn stray(&mut self, shape: Shape) {
+        if self.granted.is_some() {
+            self.hold(Hold::Later);
+        }
         self.wake();
         let before = self.snapshot();
         assert_eq!(self.engine.commit(shape.shape()), None);
@@ -329,7 +371,6 @@ impl Play {
         if let Some(number) = number {
             if self.books.leaf(number).blocked {
                 self.seen = self.seen.max(self.now);
-                self.granted = None;
             }
             self.books.leaf_mut(number).blocked = false;
         }
@@ -388,7 +429,6 @@ impl Play {
     }
 
     fn wake(&mut self) -> Wake {
-        self.granted = None;
         let wake = self.engine.next_wake(self.now);
         self.seen = self.seen.max(self.now);
         wake
@@ -397,8 +437,9 @@ impl Play {
     /// Sleeps as long as it may, and not a moment longer. Within what the wake was rounded up by, other
     /// timers may find that something can go already.
     fn sleep(&mut self) {
-        let Wake::At(at) = self.wake() else { return };
-        if at > END {
+        let wake = self.wake();
+        let Wake::At(at) = wake else { return };
+        if at > END || self.granted.is_some() {
             return;
         }
         let before = at.saturating_sub(Span::from_nanos(GRAIN));
@@ -416,6 +457,8 @@ impl Play {
         match (self.engine.apply(&tree, self.now), tree.check()) {
             (Ok(diff), Ok(())) => {
                 self.seen = self.seen.max(self.now);
+                let granted = self.granted.take();
+                let granted = granted.map(|granted| (self.books.way(granted.class), granted));
                 let keys = self
                     .books
                     .apply(&tree, &self.engine, Some(&diff), self.seen);
@@ -423,6 +466,7 @@ impl Play {
                 self.keys
                     .extend(keys.into_iter().filter(|key| !known.contains(key)));
                 self.tree = tree;
+                self.granted = granted.and_then(|(way, granted)| self.follow(&way, granted, &diff));
             }
             (Err(one), Err(other)) => {
                 assert_eq!(one, other);
@@ -432,10 +476,28 @@ impl Play {
             }
             _ => panic!("the check and the engine differ"),
         }
-        self.granted = None;
     }
 
-    fn change(&mut self, changes: &[super::script::Change]) {
+    /// What becomes of a grant by another tree; its class was on this way to the root.
+    fn follow(&self, way: &[Number], granted: Granted, diff: &Diff) -> Option<Granted> {
+        let class = *way.iter().find(|number| self.books.is_there(**number))?;
+        let token = granted.grant.frame.map(|frame| frame.token);
+        let stays = self.books.find(granted.grant.leaf) == Some(class)
+            && (self.books.leaf(class).queue == LeafQueue::Hold) == token.is_none();
+        let place = match granted.place {
+            _ if token.is_some_and(|token| diff.dropped.contains(&token)) => Place::Dropped,
+            Place::Leaf if !stays => Place::Caller,
+            place => place,
+        };
+        Some(Granted {
+            class,
+            place,
+            same_way: false,
+            ..granted
+        })
+    }
+
+    fn change(&mut self, changes: &[Change]) {
         let mut tree = self.tree.clone();
         for change in changes.iter().take(8) {
             if tree.classes.is_empty() {
@@ -446,15 +508,41 @@ impl Play {
         self.apply(tree);
     }
 
+    /// Changes the class at this place alone.
+    fn retune(&mut self, change: &Change, at: usize) {
+        let mut tree = self.tree.clone();
+        change.make(&mut tree);
+        let (wake, before) = (self.wake(), self.snapshot());
+        match self.engine.retune(&tree.classes[at], self.now) {
+            Ok(()) => {
+                assert_eq!(tree.check(), Ok(()), "a change that makes a tree refused");
+                self.seen = self.seen.max(self.now);
+                self.books.retune(&tree, at, &self.engine, self.seen);
+                self.tree = tree;
+            }
+            Err(error) => {
+                explains(&error);
+                assert_eq!(self.snapshot(), before, "a refused change");
+                assert_eq!(self.wake(), wake, "a refused change");
+            }
+        }
+    }
+
     fn snapshot(&mut self) -> Vec<ClassSnapshot> {
-        self.granted = None;
         self.engine.snapshot()
     }
 
     /// The books agree, whoever waits and may go has a wake, and nobody is woken for nothing.
     fn check(&mut self) {
         let wake = self.wake();
+        if self.granted.is_some() {
+            let snapshot = self.snapshot();
+            return self.books.check(&snapshot);
+        }
         let grant = self.peek();
+        if grant.is_some() {
+            self.hold(Hold::Later);
+        }
         self.collect();
         match wake {
             Wake::Now => assert!(grant.is_some(), "woken for nothing"),

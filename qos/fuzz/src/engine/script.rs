@@ -15,6 +15,9 @@ const CLASSES: usize = 12;
 /// charges whatever lies above it so as well, if that is charged like the leaf.
 const FRAMED_BETWEEN: bool = true;
 
+/// From this number of a framing on a class has the limits of another.
+const SHARES: u8 = 0xc0;
+
 /// A whole run.
 #[derive(Arbitrary, Debug)]
 pub(super) struct Script {
@@ -205,6 +208,8 @@ impl Class {
             quantum: self.quantum.map(|bytes| u32::from(bytes) + 1),
             queue: self.queue.config(),
             pace: self.pace,
+            limits_of: (self.framing >= SHARES)
+                .then(|| ClassId::new(1, u16::from(self.framing >> 3 & 7))),
         }
     }
 }
@@ -263,6 +268,38 @@ fn is_below(tree: &TreeConfig, class: ClassId, above: ClassId) -> bool {
         .any(|id| id == above)
 }
 
+/// Lets no class have limits that it cannot have, and none besides.
+fn mend_twins(tree: &mut TreeConfig) {
+    for at in 0..tree.classes.len() {
+        let (id, Some(other)) = (tree.classes[at].id, tree.classes[at].limits_of) else {
+            continue;
+        };
+        let owner = tree.classes.iter().find(|class| class.id == other);
+        let group = |class: &&ClassConfig| class.id == other || class.limits_of == Some(other);
+        let apart = tree.classes.iter().filter(group).all(|class| {
+            class.id == id || !is_below(tree, class.id, id) && !is_below(tree, id, class.id)
+        });
+        let owner = owner.filter(|owner| apart && owner.limits_of.is_none() && other != id);
+        let ceil = owner.map(|owner| owner.ceil);
+        let class = &mut tree.classes[at];
+        let Some(ceil) = ceil else {
+            class.limits_of = None;
+            continue;
+        };
+        *class = ClassConfig {
+            ceil: None,
+            cburst: Burst::Auto,
+            pps: None,
+            pps_burst: PacketBurst::Auto,
+            pace: false,
+            ..class.clone()
+        };
+        class.rate = class
+            .rate
+            .map(|rate| ceil.map_or(rate, |ceil| rate.min(ceil)));
+    }
+}
+
 /// Makes a tree one that can run, as long as its parents are in order.
 fn mend(tree: &mut TreeConfig) {
     let full_size = tree.unit_wire_bytes;
@@ -319,6 +356,7 @@ fn mend(tree: &mut TreeConfig) {
         tree.classes
             .retain(|class| class.id != gone && class.parent != Some(gone));
     }
+    mend_twins(tree);
 }
 
 fn depth(tree: &TreeConfig, class: ClassId) -> usize {
@@ -446,6 +484,21 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// The place of the class that is changed by itself, if it can be and its number is high.
+    pub(super) fn alone(&self, count: usize) -> Option<usize> {
+        match *self {
+            Self::Settings(number, _)
+            | Self::Rate(number, _)
+            | Self::Ceil(number, _)
+            | Self::Queue(number, _)
+                if number >= 0x80 =>
+            {
+                usize::from(number).checked_rem(count)
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn make(&self, tree: &mut TreeConfig) {
         let count = tree.classes.len();
         let place = |number: u8| usize::from(number).checked_rem(count).unwrap_or(0);

@@ -80,6 +80,7 @@ impl Engine {
                 self.class_mut(index).body = self.push_flows(flows);
             }
             self.drop_frames(index, diff);
+            self.part_late(index, index);
             let class = self.class_mut(index);
             class.kind = kind;
             class.backlog = false;

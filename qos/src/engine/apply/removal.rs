@@ -40,14 +40,15 @@ impl Engine {
                 }
                 _ => self.drop_frames(index, diff),
             }
-            if self.class(index).stats == NONE {
-                continue;
-            }
-            let own = std::mem::take(self.tally(index));
             let mut heir = self.class(index).parent;
             while heir != NONE && !stay.contains_key(&self.class(heir).id) {
                 heir = self.class(heir).parent;
             }
+            self.part_late(index, heir);
+            if self.class(index).stats == NONE {
+                continue;
+            }
+            let own = std::mem::take(self.tally(index));
             if heir != NONE {
                 self.tally(heir).inherit(&own);
             }
@@ -100,6 +101,7 @@ impl Engine {
             plan.classes.push(Planned {
                 id: class.id,
                 parent: Some(parent),
+                limits_of: None,
                 position,
                 children: 0,
                 queue: self.closed_queue(class),
@@ -139,6 +141,7 @@ impl Engine {
         if dropped.frames > 0 {
             self.class_mut(index).backlog = false;
             self.tally(index).dropped(&dropped);
+            self.drop_late(index);
         }
     }
 

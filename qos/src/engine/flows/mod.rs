@@ -181,6 +181,23 @@ impl Flows {
         done
     }
 
+    /// Whether the frame would come in only by the loss of an older one of its own flow.
+    pub(super) fn displaces_its_own(
+        &mut self,
+        frames: &mut Frames,
+        sets: &mut Sets,
+        frame: &Frame,
+    ) -> bool {
+        if self.frames == 0 {
+            return false;
+        }
+        let mut desk = self.desk(sets, frames, 0);
+        !desk.has_room(frame.shape.len) && {
+            let bucket = desk.bucket(frame);
+            desk.is_fattest(bucket)
+        }
+    }
+
     /// Chooses the frame that goes next, unless that is done; returns it, and whether it is to be
     /// marked.
     pub(super) fn choose(

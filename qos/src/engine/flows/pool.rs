@@ -67,13 +67,16 @@ impl Places {
     }
 }
 
-/// All sets. In those that are free no bucket and no host is listed.
+/// All sets. In those that are free no bucket and no host is listed. Memory is set aside for all of them,
+/// and touched when one is first needed: most leaves are idle.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) heads: Vec<Head>,
     pub(super) buckets: Vec<Bucket>,
     pub(super) hosts: Vec<Host>,
     free: u32,
+    /// Sets that there is memory for.
+    limit: u32,
 }
 
 impl Default for Pool {
@@ -83,6 +86,7 @@ impl Default for Pool {
             buckets: Vec::new(),
             hosts: Vec::new(),
             free: NONE,
+            limit: 0,
         }
     }
 }
@@ -90,26 +94,40 @@ impl Default for Pool {
 impl Pool {
     /// Makes the pool at least this large.
     pub(super) fn grow(&mut self, sets: u32) {
-        let had = u32::try_from(self.heads.len()).unwrap_or(NONE);
-        let more = sets.saturating_sub(had) as usize;
-        self.heads.reserve(more);
+        self.limit = self.limit.max(sets);
+        let more = (self.limit as usize).saturating_sub(self.heads.len());
         let each = more.saturating_mul(SET as usize);
-        let all = self.buckets.len().saturating_add(each);
-        self.buckets.reserve(each);
-        self.buckets.resize(all, Bucket::FREE);
-        self.hosts.reserve(each);
-        self.hosts.resize(all, Host::FREE);
-        for set in had..had.max(sets) {
-            self.heads.push(Head::FREE);
-            self.give(set);
+        self.heads.reserve_exact(more);
+        self.buckets.reserve_exact(each);
+        self.hosts.reserve_exact(each);
+    }
+
+    /// A set that nobody has, if there is one.
+    fn vacant(&mut self) -> Option<u32> {
+        if self.free != NONE {
+            let set = self.free;
+            self.free = self.heads[set as usize].next;
+            return Some(set);
         }
+        let set = u32::try_from(self.heads.len()).ok()?;
+        (set < self.limit).then(|| {
+            // There is memory for these, so nothing is allocated.
+            let all = self.buckets.len().saturating_add(SET as usize);
+            self.heads.push(Head::FREE);
+            self.buckets.resize(all, Bucket::FREE);
+            self.hosts.resize(all, Host::FREE);
+            set
+        })
     }
 
     #[cfg(test)]
     pub(super) fn free_sets(&self) -> usize {
         let first = (self.free != NONE).then_some(self.free);
         let next = |&set: &u32| Some(self.heads[set as usize].next).filter(|&next| next != NONE);
-        std::iter::successors(first, next).count()
+        let untouched = (self.limit as usize).saturating_sub(self.heads.len());
+        std::iter::successors(first, next)
+            .count()
+            .saturating_add(untouched)
     }
 
     /// Takes sets for this many buckets, or as many as there are. Returns the first, if any, which
@@ -118,11 +136,11 @@ impl Pool {
         let mut sets = [NONE; MAX_SETS];
         let mut room = 0_u32;
         for set in &mut sets {
-            if room >= buckets || self.free == NONE {
+            if room >= buckets {
                 break;
             }
-            *set = self.free;
-            self.free = self.heads[self.free as usize].next;
+            let Some(vacant) = self.vacant() else { break };
+            *set = vacant;
             room = room.saturating_add(SET);
         }
         let first = sets[0];

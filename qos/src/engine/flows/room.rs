@@ -42,6 +42,19 @@ impl Desk<'_> {
         true
     }
 
+    /// Whether a frame of this length may come in and displaces none.
+    pub(super) fn has_room(&self, len: u32) -> bool {
+        self.is_below_caps(len) && self.frames.admits(self.leaf.frames)
+    }
+
+    /// Whether this bucket has most, as far as is known, or is the only one.
+    pub(super) fn is_fattest(&self, bucket: Option<u32>) -> bool {
+        match (bucket, self.head()) {
+            (Some(bucket), Some(head)) => head.fattest == bucket,
+            _ => true,
+        }
+    }
+
     fn is_below_caps(&self, len: u32) -> bool {
         let config = &self.settings.config;
         let bytes = self.leaf.bytes.saturating_add(len.into());

@@ -39,6 +39,30 @@ fn bytes_are_capped_and_the_fattest_flow_pays() {
 }
 
 #[test]
+fn a_costly_frame_displaces_only_others() {
+    let flows = FlowsConfig {
+        bytes: Some(20_000),
+        ..FlowsConfig::default()
+    };
+    let mut link = Link::new("1mbit", flows);
+    let now = Time::from_nanos(link.now);
+    let mut costly = |token, flow: u32| {
+        let frame = Frame::new(token, FULL).flow(flow << 26);
+        let offer = link.engine.offer_costly(link.leaf, frame, now);
+        let lost: Vec<_> = std::iter::from_fn(|| link.engine.dropped()).collect();
+        (offer, lost.len())
+    };
+    for token in 0..13 {
+        assert_eq!(costly(token, 2), (Offer::Queued, 0));
+    }
+    // The fat flow keeps what it has; a thin one comes in at its expense.
+    assert_eq!(costly(13, 2), (Offer::Refused, 0));
+    assert_eq!(costly(14, 1), (Offer::Queued, 1));
+    assert_eq!(costly(15, 2), (Offer::Refused, 0));
+    assert_eq!(link.stats().refused, 2);
+}
+
+#[test]
 fn the_fattest_flow_loses_whoever_comes() {
     let flows = FlowsConfig {
         frames: 100,
