@@ -1,22 +1,27 @@
-//! The command line of `netqos-vhost`: one guest NIC, one socket, one tap.
+//! The command line of `netqos-vhost`: one guest NIC, one socket, one tap; or a file.
 //!
-//! clap takes the words apart ([`Args`]); [`Args::port`] then parses their meaning into a [`PortConfig`],
+//! clap takes the words apart ([`Args`]); [`Args::config`] then parses their meaning into a [`Config`],
 //! so nothing further down sees an unchecked value.
 
+mod error;
 mod mac;
+mod one_guest;
 #[cfg(test)]
 mod tests;
 
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 use qos::{Burst, PacketRate, Rate, RateSpec};
-use thiserror::Error;
 
+pub use self::error::ArgsError;
 pub use self::mac::{MacAddr, MacError};
-use crate::uplink::{IfName, IfNameError, TapConfig};
+use crate::config::{self, Config, ConfigError};
+use crate::daemon::Privileges;
+use crate::opener::{self, Policy};
+use crate::uplink::{IfName, TapConfig};
 
 /// What `--print-capabilities` prints (QEMU's `docs/interop/vhost-user.json`,
 /// `VHostUserBackendCapabilities`; a net back-end has no optional features there).
@@ -28,14 +33,16 @@ pub const MAX_QUEUE_PAIRS: u16 = 16;
 /// Permission bits of the socket unless `--socket-mode` says otherwise.
 pub const DEFAULT_SOCKET_MODE: u32 = 0o660;
 
-const ABOUT: &str =
-    "Serves one guest NIC over a vhost-user socket, limits its rate and forwards to a host tap.";
+const ABOUT: &str = "Serves guests' NICs over vhost-user sockets, limits their rates and forwards \
+                     to host taps and interfaces. One guest is told on the command line, several in \
+                     a file.";
 
 const EXAMPLES: &str = "\
 Examples:
   netqos-vhost --socket /run/vm1.sock --tap vm1 --rate 1gbit
   netqos-vhost --socket /run/vm1.sock --tap vm1 --bridge br0 \\
                --rate-from-guest 100mbit --rate-to-guest 500mbit --pps 50000
+  netqos-vhost --config /etc/netqos.toml --check
   qemu-system-x86_64 -machine q35,memory-backend=mem \\
       -object memory-backend-memfd,id=mem,size=512M,share=on \\
       -chardev socket,id=c0,path=/run/vm1.sock,reconnect=1 \\
@@ -63,13 +70,34 @@ Exit code: 0 after SIGTERM or SIGINT, 2 for a wrong command line, 1 for anything
 #[derive(Clone, Debug, Parser)]
 #[command(name = "netqos-vhost", version, about = ABOUT, after_help = EXAMPLES)]
 #[command(
-    override_usage = "netqos-vhost <--socket PATH|--connect PATH|--fd N> --tap NAME [OPTIONS]"
+    override_usage = "netqos-vhost <--socket PATH|--connect PATH|--fd N> --tap NAME [OPTIONS]\n       \
+                      netqos-vhost --config FILE [--check]"
 )]
 #[command(group = ArgGroup::new("front_end").args(["socket", "connect", "fd"]))]
 pub struct Args {
+    /// Serve the uplinks and guests of this file (see --help-config)
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "socket", "connect", "fd", "socket_mode", "socket_group", "tap", "bridge", "rate",
+        "rate_from_guest", "rate_to_guest", "burst", "pps", "queues", "mtu", "mac", "poll_us",
+    ])]
+    config: Option<PathBuf>,
+
+    /// Print what would be served, as class trees, and exit: 2 if something is wrong
+    #[arg(long)]
+    check: bool,
+
+    /// Print every key of the file with its meaning, and exit
+    #[arg(long)]
+    help_config: bool,
+
+    /// Print the JSON schema of the file, and exit
+    #[arg(long)]
+    print_config_schema: bool,
+
     /// Listen for the front-end on this unix socket; a stale one is replaced
     #[arg(long, alias = "socket-path", value_name = "PATH",
-          required_unless_present_any = ["connect", "fd", "print_capabilities"])]
+          required_unless_present_any = ["connect", "fd", "config", "help_config",
+                                         "print_config_schema", "print_capabilities"])]
     socket: Option<PathBuf>,
 
     /// Connect to the front-end, which listens on this unix socket, and try again until it does
@@ -92,7 +120,8 @@ pub struct Args {
     #[arg(
         long,
         value_name = "NAME",
-        required_unless_present = "print_capabilities"
+        required_unless_present_any = ["config", "help_config", "print_config_schema",
+                                       "print_capabilities"]
     )]
     tap: Option<String>,
 
@@ -147,6 +176,18 @@ pub struct Args {
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0,
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     poll_us: u32,
+
+    /// Open everything in this process, which then keeps its privileges and is in no sandbox
+    #[arg(long)]
+    no_opener: bool,
+
+    /// Let a reload add sockets in this directory, whatever the file named at the start; may be repeated
+    #[arg(long, value_name = "DIR")]
+    socket_dir: Vec<PathBuf>,
+
+    /// Be the process that keeps the privileges ([`crate::opener::FLAG`])
+    #[arg(long, hide = true)]
+    opener: bool,
 
     /// Print what this back-end can do as JSON, and exit
     #[arg(long)]
@@ -206,65 +247,83 @@ pub struct PortConfig {
     pub poll: Duration,
 }
 
-/// Why a command line that clap took is refused all the same. The operator is at fault; the daemon
-/// prints this and ends with exit code 2.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ArgsError {
-    /// A rate, burst or packet rate cannot be read, or is zero.
-    #[error("{option} `{value}`: {reason}")]
-    Quantity {
-        /// The option.
-        option: &'static str,
-        /// Its value as given.
-        value: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A tap or bridge name that no interface can have.
-    #[error("{option} `{value}`: {source}")]
-    Name {
-        /// The option.
-        option: &'static str,
-        /// Its value as given.
-        value: String,
-        /// What is wrong with it.
-        source: IfNameError,
-    },
-    /// The guest's address is none.
-    #[error("--mac `{value}`: {source}")]
-    Mac {
-        /// The value as given.
-        value: String,
-        /// What is wrong with it.
-        source: MacError,
-    },
-    /// The socket mode is not octal, or more than permission bits.
-    #[error("--socket-mode `{0}`: write permission bits in octal, 0 to 0777, such as 0660")]
-    Mode(String),
-    /// No such group on this host.
-    #[error("--socket-group `{0}`: this host has no such group")]
-    Group(String),
-    /// A burst that would bound nothing.
-    #[error("--burst needs a rate: give --rate, --rate-from-guest or --rate-to-guest as well")]
-    BurstWithoutRate,
-    /// The standard streams are no front-end.
-    #[error("--fd {0}: an inherited socket has number 3 or more")]
-    Fd(RawFd),
-    /// The tap and its bridge cannot be one device.
-    #[error("--tap and --bridge both name `{0}`")]
-    TapIsBridge(IfName),
-    /// No tap or no front-end: only with `--print-capabilities`, which needs no port.
-    #[error("{0} is missing")]
-    Missing(&'static str),
-}
-
 impl Args {
     /// Whether to print [`CAPABILITIES`] and end, whatever else was given.
     pub fn print_capabilities(&self) -> bool {
         self.print_capabilities
     }
 
-    /// What the command line means.
+    /// The file to serve; none where flags say what.
+    #[must_use]
+    pub fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Whether to print what would be served and end.
+    #[must_use]
+    pub fn check(&self) -> bool {
+        self.check
+    }
+
+    /// Whether to print the keys of the file and end, whatever else was given.
+    #[must_use]
+    pub fn help_config(&self) -> bool {
+        self.help_config
+    }
+
+    /// Whether to print the schema of the file and end, whatever else was given.
+    #[must_use]
+    pub fn print_config_schema(&self) -> bool {
+        self.print_config_schema
+    }
+
+    /// Whether to be the process that keeps the privileges, and nothing else.
+    #[must_use]
+    pub fn opener(&self) -> bool {
+        self.opener
+    }
+
+    /// What becomes of the privileges. The daemon keeps its own when told to, and when it has none that
+    /// another process could be of use with.
+    ///
+    /// # Errors
+    /// The file cannot be read, or names what cannot be.
+    pub fn privileges(&self) -> Result<Privileges, ConfigError> {
+        if self.no_opener {
+            return Ok(Privileges::Kept("--no-opener says so"));
+        }
+        if !opener::is_privileged() {
+            return Ok(Privileges::Kept("there are no privileges to give up"));
+        }
+        let readable = match self.config_file() {
+            Some(path) => config::directories(path)?,
+            None => Vec::new(),
+        };
+        Ok(Privileges::GivenUp { readable })
+    }
+
+    /// What the command line and its file, read now, allow to be opened.
+    ///
+    /// # Errors
+    /// A flag is wrong, or the file is.
+    pub fn policy(&self) -> Result<Policy, ConfigError> {
+        let policy = Policy::from(&self.config()?);
+        let directories = self.socket_dir.iter();
+        Ok(directories.fold(policy, |policy, path| policy.with_socket_directory(path)))
+    }
+
+    /// What the command line means: what its file says, or one guest behind one tap.
+    ///
+    /// # Errors
+    /// A flag is wrong, or the file is.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        match self.config_file() {
+            Some(path) => Ok(Config::load(path)?),
+            None => Ok(one_guest::config(self.port()?)?),
+        }
+    }
+
+    /// What the flags for one guest mean.
     pub fn port(&self) -> Result<PortConfig, ArgsError> {
         let front_end = self.front_end()?;
         let tap = self.tap()?;
@@ -300,17 +359,29 @@ impl Args {
         match (&self.socket, &self.connect, self.fd) {
             (Some(path), _, _) => Ok(FrontEnd::Listen {
                 path: path.clone(),
-                mode: self
-                    .socket_mode
-                    .as_deref()
-                    .map_or(Ok(DEFAULT_SOCKET_MODE), mode)?,
-                group: self.socket_group.as_deref().map(group).transpose()?,
+                mode: self.mode()?,
+                group: self.group()?,
             }),
             (_, Some(path), _) => Ok(FrontEnd::Connect { path: path.clone() }),
             (_, _, Some(fd)) if fd >= 3 => Ok(FrontEnd::Fd(fd)),
             (_, _, Some(fd)) => Err(ArgsError::Fd(fd)),
             _ => Err(ArgsError::Missing("--socket, --connect or --fd")),
         }
+    }
+
+    fn mode(&self) -> Result<u32, ArgsError> {
+        let Some(text) = self.socket_mode.as_deref() else {
+            return Ok(DEFAULT_SOCKET_MODE);
+        };
+        mode(text).ok_or_else(|| ArgsError::Mode(text.to_owned()))
+    }
+
+    fn group(&self) -> Result<Option<u32>, ArgsError> {
+        let Some(text) = self.socket_group.as_deref() else {
+            return Ok(None);
+        };
+        let group = group(text).ok_or_else(|| ArgsError::Group(text.to_owned()));
+        group.map(Some)
     }
 
     fn tap(&self) -> Result<TapConfig, ArgsError> {
@@ -366,23 +437,20 @@ fn mac(value: &str) -> Result<MacAddr, ArgsError> {
     })
 }
 
-fn mode(value: &str) -> Result<u32, ArgsError> {
+/// Permission bits in octal.
+pub(crate) fn mode(value: &str) -> Option<u32> {
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    match u32::from_str_radix(value, 8) {
-        Ok(mode) if digits && mode <= 0o777 => Ok(mode),
-        _ => Err(ArgsError::Mode(value.to_owned())),
-    }
+    let mode = u32::from_str_radix(value, 8).ok()?;
+    (digits && mode <= 0o777).then_some(mode)
 }
 
-/// A group by its number or, failing that, by its name.
-fn group(value: &str) -> Result<u32, ArgsError> {
+/// A group by its number or, failing that, by its name; none if this host has none such.
+pub(crate) fn group(value: &str) -> Option<u32> {
     if let Ok(gid) = value.parse::<u32>()
         && gid != u32::MAX
     {
-        return Ok(gid);
+        return Some(gid);
     }
-    match nix::unistd::Group::from_name(value) {
-        Ok(Some(group)) => Ok(group.gid.as_raw()),
-        _ => Err(ArgsError::Group(value.to_owned())),
-    }
+    let group = nix::unistd::Group::from_name(value).ok()??;
+    Some(group.gid.as_raw())
 }

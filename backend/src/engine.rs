@@ -25,7 +25,7 @@ use virtio_queue::{Error as QueueError, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
-use crate::shard::{Command, RingStart, ShardHandle};
+use crate::shard::{PortCommand, PortHandle, RingStart};
 
 /// The guest memory that the engine maps and the shard reads.
 type Memory = GuestMemoryAtomic<GuestMemoryMmap<()>>;
@@ -60,40 +60,39 @@ pub struct EngineFactory {
     listener: UnixListener,
     /// Names the listener's socket after its path is gone.
     socket: OwnedFd,
-    shard: ShardHandle,
 }
 
 impl EngineFactory {
-    /// A factory whose engines drive the rings of `shard`.
+    /// A factory of engines.
     ///
     /// The private listener is bound in a directory only we may enter, and its path is removed at
     /// once: from then on it is reached through a descriptor of ours, and nothing is left behind.
     ///
     /// # Errors
     /// When no private socket can be made in the system's directory for temporary files.
-    pub fn new(shard: ShardHandle) -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("netqos-vhost-").tempdir()?;
         let path = directory.path().join("engine");
         let listener = UnixListener::bind(&path)?;
         listener.set_nonblocking(true)?;
         let socket = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self {
-            listener,
-            socket,
-            shard,
-        })
+        Ok(Self { listener, socket })
     }
 
-    /// A new engine, and our end of the socket that feeds it.
+    /// A new engine, which drives the rings of `port`, and our end of the socket that feeds it.
     ///
     /// # Errors
     /// When the process is out of descriptors, threads or memory. What was made is undone.
-    pub fn start(&self, config: EngineConfig) -> Result<(Engine, UnixStream), EngineError> {
+    pub fn start(
+        &self,
+        config: EngineConfig,
+        port: PortHandle,
+    ) -> Result<(Engine, UnixStream), EngineError> {
         let memory = Memory::new(GuestMemoryMmap::new());
         let backend = Arc::new(PortBackend {
             config,
             shared: Arc::new(Shared {
-                shard: self.shard.clone(),
+                port: port.clone(),
                 features: AtomicU64::new(0),
             }),
         });
@@ -108,13 +107,7 @@ impl EngineFactory {
         let ours = UnixStream::connect(format!("/proc/self/fd/{}", self.socket.as_raw_fd()))?;
         let mut listener = Listener::from(self.listener.try_clone()?);
         daemon.start(&mut listener).map_err(EngineError::Daemon)?;
-        Ok((
-            Engine {
-                daemon,
-                shard: self.shard.clone(),
-            },
-            ours,
-        ))
+        Ok((Engine { daemon, port }, ours))
     }
 
     /// Takes away what an earlier start that failed has left waiting, or every later engine would
@@ -133,7 +126,7 @@ impl EngineFactory {
 /// One running engine. Its rings stop, and the guest's memory is unmapped, when it is ended.
 pub struct Engine {
     daemon: VhostUserDaemon<Arc<PortBackend>>,
-    shard: ShardHandle,
+    port: PortHandle,
 }
 
 impl std::fmt::Debug for Engine {
@@ -151,14 +144,14 @@ impl Engine {
             log::debug!("engine ended: {error}");
         }
         // A shard that is gone holds nothing either.
-        let _ = self.shard.ask(Command::Detach);
+        let _ = self.port.ask(PortCommand::Detach);
     }
 }
 
 /// What the rings and the back-end of one session share.
 #[derive(Debug)]
 struct Shared {
-    shard: ShardHandle,
+    port: PortHandle,
     features: AtomicU64,
 }
 
@@ -212,8 +205,8 @@ impl VhostUserBackend for PortBackend {
     fn update_memory(&self, memory: Memory) -> io::Result<()> {
         let map = Arc::new(GuestMap::new(memory.memory().into_inner()));
         self.shared
-            .shard
-            .ask(|done| Command::Memory(map, done))
+            .port
+            .ask(|done| PortCommand::Memory(map, done))
             .map_err(io::Error::other)
     }
 
@@ -260,8 +253,8 @@ impl PortVring {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, command: Command) {
-        if let Err(error) = self.shared.shard.send(command) {
+    fn send(&self, command: PortCommand) {
+        if let Err(error) = self.shared.port.send(command) {
             log::error!("ring {}: {error}", self.index);
         }
     }
@@ -287,15 +280,15 @@ impl PortVring {
                 enabled: self.enabled.load(Ordering::Acquire),
             }
         };
-        self.send(Command::Start(self.index, Box::new(start)));
+        self.send(PortCommand::Start(self.index, Box::new(start)));
     }
 
     fn stop(&self) {
         self.staged().running = false;
         match self
             .shared
-            .shard
-            .ask(|answer| Command::Stop(self.index, answer))
+            .port
+            .ask(|answer| PortCommand::Stop(self.index, answer))
         {
             Ok(next) => self.inner.set_queue_next_avail(next),
             Err(error) => log::error!("ring {}: {error}", self.index),
@@ -365,8 +358,8 @@ impl VringT<Memory> for PortVring {
         self.enabled.store(enabled, Ordering::Release);
         let asked = self
             .shared
-            .shard
-            .ask(|done| Command::Enable(self.index, enabled, done));
+            .port
+            .ask(|done| PortCommand::Enable(self.index, enabled, done));
         if let Err(error) = asked {
             log::error!("ring {}: {error}", self.index);
         }
@@ -412,7 +405,7 @@ impl VringT<Memory> for PortVring {
     fn set_kick(&self, file: Option<File>) {
         let Some(kick) = file else { return };
         if self.staged().running {
-            self.send(Command::Kick(self.index, kick));
+            self.send(PortCommand::Kick(self.index, kick));
         } else {
             self.start(kick);
         }
@@ -425,7 +418,7 @@ impl VringT<Memory> for PortVring {
     fn set_call(&self, file: Option<File>) {
         let mut staged = self.staged();
         if staged.running {
-            self.send(Command::Call(self.index, file));
+            self.send(PortCommand::Call(self.index, file));
         } else {
             staged.call = file;
         }
@@ -434,7 +427,7 @@ impl VringT<Memory> for PortVring {
     fn set_err(&self, file: Option<File>) {
         let mut staged = self.staged();
         if staged.running {
-            self.send(Command::Err(self.index, file));
+            self.send(PortCommand::Err(self.index, file));
         } else {
             staged.err = file;
         }

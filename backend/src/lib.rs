@@ -4,25 +4,35 @@
 //! front-end ── socket ──▶ session (adapter) ──▶ engine (vhost-user-backend)
 //!                                                  │ ring start, retune, stop
 //!    guest memory ◀── ring crate ──▶ shard ◀───────┘
-//!                                      │ limiter (qos crate)
-//!                                      └──▶ uplink (tap)
+//!                                      │ class trees (qos crate), switch
+//!                                      └──▶ uplink (tap, NIC, macvtap), or another guest
 //! ```
 //!
 //! - [`session`] owns the front-end's socket: a firewall for messages, in front of the engine.
 //! - [`engine`] puts one vhost-user-backend daemon behind each session.
-//! - [`shard`] is the packet path: one thread that owns the port, its limiters and its tap.
-//! - [`uplink`] opens and configures taps.
+//! - [`shard`] is the packet path: one thread that owns ports, trees and uplinks.
+//! - [`plan`] puts together what the shard runs by.
+//! - [`switch`] decides where frames go, and whether they may.
+//! - [`uplink`] opens what frames leave by (tap, packet socket, macvtap) and watches links.
 //! - [`listen`] makes the vhost-user socket.
+//! - [`opener`] is the process that keeps the privileges, and opens what is asked of it.
+//! - [`sandbox`] takes the privileges away from everything else.
 //! - [`args`] is the command line.
+//! - [`config`] is what command line and file come to.
 //! - [`mod@file`] reads class trees, and traffic to try them with, from TOML.
 //! - [`daemon`] puts these together and runs until a signal.
 
 pub mod args;
+pub mod config;
 pub mod daemon;
 pub mod engine;
 pub mod file;
 pub mod listen;
+pub mod opener;
+pub mod plan;
 pub mod poller;
+pub mod sandbox;
 pub mod session;
 pub mod shard;
+pub mod switch;
 pub mod uplink;

@@ -20,7 +20,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use thiserror::Error;
 
 pub use self::connect::{ConnectError, Connector};
-use self::file::SocketFile;
+pub(crate) use self::file::SocketFile;
 pub use self::inherited::{FdError, Inherited, from_fd};
 
 /// Longest path of a unix socket in bytes: `sun_path` (linux/un.h) less the closing zero.
@@ -109,7 +109,7 @@ pub enum AcceptError {
 pub struct Listener {
     socket: UnixListener,
     /// Whoever passed us a listening socket also keeps its file.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 impl Listener {
@@ -132,8 +132,21 @@ impl Listener {
         rustix::net::listen(&socket, BACKLOG).map_err(|e| ListenError::new("listen", path, e))?;
         Ok(Self {
             socket: UnixListener::from(socket),
-            _file: Some(file),
+            file: Some(file),
         })
+    }
+
+    /// The listener whose file another process keeps.
+    pub(crate) fn without_file(socket: OwnedFd) -> Self {
+        Self {
+            socket: UnixListener::from(socket),
+            file: None,
+        }
+    }
+
+    /// Takes the listener apart: the socket for whoever accepts, the file for whoever is to remove it.
+    pub(crate) fn into_parts(self) -> (OwnedFd, Option<SocketFile>) {
+        (self.socket.into(), self.file)
     }
 
     /// Accepts one connection, non-blocking as the listener is; `None` when none is waiting.

@@ -1,34 +1,69 @@
-//! `netqos-vhost`: one guest NIC over a vhost-user socket, shaped, to a host tap.
+//! `netqos-vhost`: guests' NICs over vhost-user sockets, shaped, to host taps and interfaces.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
 use env_logger::Env;
 use netqos::args::{Args, CAPABILITIES};
-use netqos::daemon;
+use netqos::opener::ServeError;
+use netqos::{config, daemon, opener};
 
 /// What clap itself ends with for a wrong command line.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.opener() {
+        return be_the_opener(args);
+    }
     if args.print_capabilities() {
         println!("{CAPABILITIES}");
         return ExitCode::SUCCESS;
     }
-    env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
-    let config = match args.port() {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("netqos-vhost: {error}");
-            return ExitCode::from(USAGE);
-        }
-    };
-    match daemon::run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("netqos-vhost: {error}");
-            ExitCode::FAILURE
-        }
+    if args.help_config() {
+        print!("{}", config::help());
+        return ExitCode::SUCCESS;
     }
+    if args.print_config_schema() {
+        println!("{:#}", config::schema());
+        return ExitCode::SUCCESS;
+    }
+    let (config, privileges) = match args.config().and_then(|c| Ok((c, args.privileges()?))) {
+        Ok(both) => both,
+        Err(error) => return failed(&error, ExitCode::from(USAGE)),
+    };
+    if args.check() {
+        print!("{}", config.trees());
+        return ExitCode::SUCCESS;
+    }
+    log_to_standard_error();
+    let reload = || match args.config_file() {
+        Some(_) => args.config().map_err(|error| error.to_string()),
+        None => Err("one guest is served as options said, so there is no file to read".to_owned()),
+    };
+    match daemon::run(config, privileges, reload) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, ExitCode::FAILURE),
+    }
+}
+
+/// The process that the daemon starts to keep the privileges.
+fn be_the_opener(args: Args) -> ExitCode {
+    log_to_standard_error();
+    match opener::serve(move || args.policy()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The daemon was told, and says it.
+        Err(ServeError::Load(_)) => ExitCode::FAILURE,
+        Err(error) => failed(&error, ExitCode::FAILURE),
+    }
+}
+
+fn log_to_standard_error() {
+    env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
+}
+
+fn failed(error: &dyn Display, code: ExitCode) -> ExitCode {
+    eprintln!("netqos-vhost: {error}");
+    code
 }

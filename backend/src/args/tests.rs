@@ -2,6 +2,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::*;
+use crate::uplink::IfNameError;
 
 fn clap(line: &str) -> Result<Args, clap::Error> {
     Args::try_parse_from(std::iter::once("netqos-vhost").chain(line.split_whitespace()))
@@ -264,5 +265,98 @@ fn the_service_unit_promises_its_sandbox() {
             .skip(at + 1)
             .any(|(_, (other, _))| other == key);
         assert!(!twice, "{key} is set twice");
+    }
+}
+
+fn config(line: &str) -> Result<Config, String> {
+    clap(line)
+        .unwrap()
+        .config()
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_flags_for_one_guest_are_the_short_form_of_a_file() {
+    let flags = config(
+        "--socket /run/vm1.sock --socket-mode 0600 --tap vm1 --bridge br0 --rate 100mbit --burst 15k \
+         --pps 5000 --queues 4 --mtu 9000 --mac 52:54:00:00:00:01 --poll-us 50",
+    )
+    .unwrap();
+    let file = r#"
+poll_us = 50
+[uplink.vm1]
+kind = "tap:vm1"
+bridge = "br0"
+queues = 4
+mtu = 9000
+[guest.vm1]
+socket = "/run/vm1.sock"
+socket_mode = "0600"
+mac = "52:54:00:00:00:01"
+queues = 4
+mtu = 9000
+limit = "100mbit burst 15k"
+from_guest.pps = 5000
+to_guest.pps = 5000
+"#;
+    assert_eq!(flags, Config::parse(Path::new("t.toml"), file).unwrap());
+
+    let least = config(LEAST).unwrap();
+    let file = "[uplink.vm1]\nkind = \"tap:vm1\"\n[guest.vm1]\nsocket = \"/run/vm1.sock\"";
+    assert_eq!(least, Config::parse(Path::new("t.toml"), file).unwrap());
+}
+
+#[test]
+fn a_file_says_everything_and_its_errors_come_through() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/share/config/host.toml");
+    assert_eq!(
+        config(&format!("--config {sample}")).unwrap().guests.len(),
+        4
+    );
+    assert!(clap(&format!("--config {sample} --check")).unwrap().check());
+    let error = config("--config /nowhere/x.toml").unwrap_err();
+    assert!(error.starts_with("/nowhere/x.toml: "), "{error}");
+    for flag in [
+        "--socket /a",
+        "--rate 1mbit",
+        "--queues 1",
+        "--poll-us 1",
+        "--tap t",
+    ] {
+        let error = clap(&format!("--config {sample} {flag}")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{flag}");
+    }
+    for alone in ["--help-config", "--print-config-schema"] {
+        assert!(clap(alone).is_ok(), "{alone}");
+    }
+    assert!(clap("--check").is_err());
+}
+
+#[test]
+fn limits_that_make_no_tree_are_refused() {
+    let error = config(&format!("{LEAST} --rate 1gbit --burst 1b")).unwrap_err();
+    assert!(
+        error.starts_with("--rate, --burst and --pps: guest `vm1`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn privileges_are_kept_when_that_is_asked_for() {
+    let kept = clap(&format!("{LEAST} --no-opener")).unwrap().privileges();
+    assert_eq!(kept.unwrap(), Privileges::Kept("--no-opener says so"));
+    assert!(!clap(LEAST).unwrap().opener());
+    assert!(clap(&format!("--opener {LEAST}")).unwrap().opener());
+    let help = Args::command().render_long_help().to_string();
+    assert!(help.contains("--no-opener") && !help.contains("  --opener"));
+}
+
+#[test]
+fn a_burst_of_64_kib_holds_any_frame_at_any_rate() {
+    for mtu in ["68", "1500", "9000", "65521"] {
+        for rate in ["10mbit", "100mbit", "1gbit"] {
+            let line = format!("{LEAST} --mtu {mtu} --rate {rate} --burst 64k");
+            assert!(config(&line).is_ok(), "{line}");
+        }
     }
 }

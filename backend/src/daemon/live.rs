@@ -1,19 +1,23 @@
 //! A session that runs: the adapter, its engine, and their place in the poller.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use super::{ENGINE, FRONT_END, offer};
+use super::offer;
+use super::service::Service;
+use super::token::Token;
 use crate::engine::{Engine, EngineError, EngineFactory};
 use crate::poller::{Interest, Poller};
 use crate::session::{CloseReason, Event, SessionConfig, SessionIo};
-use crate::shard::{Command, ShardHandle};
+use crate::shard::{PortCommand, PortHandle, PortId};
 
 /// One front-end's session.
 #[derive(Debug)]
 pub(super) struct Live {
+    id: PortId,
     io: SessionIo,
+    port: PortHandle,
     engine: Engine,
     events: Vec<Event>,
     watched: [Interest; 2],
@@ -25,30 +29,38 @@ impl Live {
         stream: UnixStream,
         engines: &EngineFactory,
         config: &SessionConfig,
+        id: PortId,
+        port: PortHandle,
         poller: &Poller,
         now: Instant,
     ) -> Result<Self, EngineError> {
-        let (engine, ours) = engines.start(offer::engine_config(config))?;
+        let (engine, ours) = engines.start(offer::engine_config(config), port.clone())?;
         let mut events = Vec::new();
         let io = SessionIo::new(config.clone(), stream, ours, now, &mut events);
         let live = Self {
+            id,
             io,
+            port,
             engine,
             events,
             watched: [Interest::READ; 2],
         };
-        let added = poller
-            .add(
-                live.io.front_end_fd().as_raw_fd(),
-                FRONT_END,
-                Interest::READ,
-            )
-            .and_then(|()| poller.add(live.io.engine_fd().as_raw_fd(), ENGINE, Interest::READ));
-        if let Err(error) = added {
-            live.end(poller);
-            return Err(error.into());
+        for (fd, token) in live.sources() {
+            if let Err(error) = poller.add(fd, token, Interest::READ) {
+                live.end(poller);
+                return Err(error.into());
+            }
         }
         Ok(live)
+    }
+
+    /// What is watched, and as what.
+    fn sources(&self) -> [(RawFd, u64); 2] {
+        let (front_end, engine) = (self.io.front_end_fd(), self.io.engine_fd());
+        [
+            (front_end.as_raw_fd(), Token::FrontEnd(self.id).encode()),
+            (engine.as_raw_fd(), Token::Engine(self.id).encode()),
+        ]
     }
 
     pub(super) fn front_end_ready(&mut self, now: Instant) {
@@ -76,22 +88,22 @@ impl Live {
     /// Does what the session asked for; the reason, if it has ended.
     pub(super) fn settle(
         &mut self,
-        shard: &ShardHandle,
         name: &str,
+        service: &Service,
         poller: &Poller,
     ) -> Option<CloseReason> {
         let mut closed = None;
         for event in self.events.drain(..) {
             let sent = match event {
-                Event::Rarp(mac) => shard.send(Command::Announce(mac)),
-                Event::SetMtu(mtu) => shard.send(Command::Mtu(mtu)),
+                Event::Rarp(mac) => self.port.send(PortCommand::Announce(mac)),
+                Event::SetMtu(mtu) => service.set_mtu(self.id, name, mtu),
                 Event::Status(status) => {
                     log::debug!("port={name} status={status:#04x}");
                     Ok(())
                 }
                 Event::RingLost(ring) => {
                     let vring = usize::try_from(ring).unwrap_or(usize::MAX);
-                    shard.send(Command::Break(vring))
+                    self.port.send(PortCommand::Break(vring))
                 }
                 Event::Closed(reason) => {
                     closed = Some(reason);
@@ -110,11 +122,7 @@ impl Live {
 
     fn watch(&mut self, name: &str, poller: &Poller) {
         let wanted = [self.io.front_end_interest(), self.io.engine_interest()];
-        let fds = [
-            self.io.front_end_fd().as_raw_fd(),
-            self.io.engine_fd().as_raw_fd(),
-        ];
-        for (index, (fd, token)) in fds.into_iter().zip([FRONT_END, ENGINE]).enumerate() {
+        for (index, (fd, token)) in self.sources().into_iter().enumerate() {
             if self.watched[index] == wanted[index] {
                 continue;
             }
@@ -128,8 +136,9 @@ impl Live {
     /// Ends the session; when this returns nothing of the guest is in use any more.
     pub(super) fn end(self, poller: &Poller) {
         // Those that were never added have nothing to be removed.
-        let _ = poller.remove(self.io.front_end_fd().as_raw_fd());
-        let _ = poller.remove(self.io.engine_fd().as_raw_fd());
+        for (fd, _) in self.sources() {
+            let _ = poller.remove(fd);
+        }
         drop(self.io);
         self.engine.end();
     }

@@ -1,54 +1,77 @@
-//! The daemon: opens what the command line names, then serves one front-end after the other until
+//! The daemon: opens what the configuration names, then serves the front-ends of all its ports until
 //! a signal ends it.
 //!
-//! One thread owns the sessions; the shard has its own. The engine of a session runs on a thread
-//! of the vhost-user-backend crate.
+//! One thread owns the sessions of all ports, and the control socket; the shard has its own. The
+//! engine of a session runs on a thread of the vhost-user-backend crate.
 
+mod change;
+mod control;
+mod deadlines;
+mod diff;
+mod doors;
 mod entrance;
+mod limits;
 mod live;
+mod notify;
 mod offer;
+mod opening;
+mod port;
+mod report;
+#[cfg(test)]
+mod samples;
+mod service;
 mod signals;
+mod table;
+mod token;
 
+use std::fmt::Display;
 use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use qos::{Framing, LimiterConfig};
-
-use self::entrance::{Arrival, Entrance};
+use self::control::{Control, Request, request};
+use self::deadlines::Deadlines;
 use self::live::Live;
+use self::opening::Opening;
+use self::port::{Means, Port};
+use self::service::Service;
 use self::signals::{Signal, Signals};
-use crate::args::{LimitConfig, PortConfig};
+use self::table::Table;
+use self::token::Token;
+use crate::config::Config;
 use crate::engine::EngineFactory;
+use crate::opener::{Opener, OpenerError};
 use crate::poller::{Interest, Poller, monotonic_nanos};
-use crate::session::SessionConfig;
-use crate::shard::{Command, PortSettings, Shard, ShardGone, ShardHandle};
-use crate::uplink::{Tap, TapError};
+use crate::sandbox::{self, SandboxConfig, SandboxError};
+use crate::shard::{PortId, ShardGone};
+use crate::uplink::LinkMonitor;
 
 pub use self::entrance::EntranceError;
+pub use self::service::ServiceError;
 
-/// How long a SIGTERM waits for what is queued to the guest.
+/// How long a SIGTERM waits for what is queued to the guests.
 const DRAIN: Duration = Duration::from_millis(800);
 
 /// From when on a second signal ends the daemon at once. Some tools send each signal twice.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// What a refused second front-end is logged as, at most once in this time.
-const REFUSAL_LOG: Duration = Duration::from_secs(5);
-
-/// What the link layer adds to the MTU: addresses and type, without check sequence.
-const ETHERNET_HEADER: u64 = 14;
-
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The uplink cannot be had.
+    /// A guest cannot be served as configured.
     #[error(transparent)]
-    Tap(#[from] TapError),
-    /// The front-end's socket cannot be had.
+    Service(#[from] ServiceError),
+    /// The front-end's socket, or the control socket, cannot be had.
     #[error(transparent)]
     Entrance(#[from] EntranceError),
+    /// The process that keeps the privileges cannot be had.
+    #[error(transparent)]
+    Opener(#[from] OpenerError),
+    /// The privileges cannot be given up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The system is out of something the daemon needs from the start.
     #[error("cannot set up {0}: {1}; check the limits on open files, threads and memory")]
     System(&'static str, #[source] io::Error),
@@ -57,211 +80,238 @@ pub enum DaemonError {
     Shard(#[from] ShardGone),
 }
 
-const ENTRANCE: u64 = 0;
-const SIGNALS: u64 = 1;
-const FRONT_END: u64 = 2;
-const ENGINE: u64 = 3;
+/// What becomes of the privileges that the daemon was started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Privileges {
+    /// It has what it has, opens everything itself and is in no sandbox. Why that is, for the log.
+    Kept(&'static str),
+    /// Another process has them ([`Opener::start`]), and the daemon goes into a [`sandbox`].
+    GivenUp {
+        /// What it can still read, such as the directory of its file.
+        readable: Vec<PathBuf>,
+    },
+}
 
-/// Serves the port until SIGTERM or SIGINT, or until the one connection it was handed ends.
+/// Whose deadline it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A port's: its session's, or the next try at its entrance.
+    Port(PortId),
+    /// The next try at the control socket.
+    Control,
+    /// A caller's of the control socket, by its place.
+    Caller(u32),
+}
+
+/// Serves the guests of `config` until SIGTERM or SIGINT, or until none of them can come any more because
+/// each was to use one connection that was handed over.
+///
+/// What becomes of its privileges is for `privileges` to say; no thread may run yet when they are given up.
+///
+/// `reload` reads the configuration again, on SIGHUP and when the control socket is asked to. What it
+/// gives is applied whole or, with a line in the log that says why, not at all.
 ///
 /// # Errors
-/// When something the port needs cannot be had; nothing is left behind then.
-pub fn run(config: &PortConfig) -> Result<(), DaemonError> {
+/// When something a guest needs cannot be had; nothing is left behind then.
+pub fn run<E: Display>(
+    config: Config,
+    privileges: Privileges,
+    reload: impl Fn() -> Result<Config, E>,
+) -> Result<(), DaemonError> {
     let system = |what| move |error| DaemonError::System(what, error);
     // Before any descriptor of ours could have the number of one that was not handed in after all.
-    let inherited = Entrance::inherited(&config.front_end)?;
+    let inherited = doors::inherited(&config)?;
+    limits::make_room();
     // Before there is anything that a signal's default would leave behind.
-    let signals = Signals::new().map_err(system("signals"))?;
+    let mut signals = Signals::new().map_err(system("signals"))?;
     let poller = Poller::new().map_err(system("epoll"))?;
-    let entrance = inherited.map_or_else(|| Entrance::open(&config.front_end), Ok)?;
-    let (shard, thread) = Shard::spawn(config.poll).map_err(system("the packet thread"))?;
-    let engines = EngineFactory::new(shard.clone()).map_err(system("the engine's socket"))?;
-    // Last, because what fails before needs nothing undone.
-    let tap = Tap::open(&config.tap)?;
-    let name = tap.name().to_string();
-    let session = add_port(config, tap, &shard)?;
+    poller
+        .add(signals.fd(), Token::Signals.encode(), Interest::READ)
+        .map_err(system("epoll"))?;
+    let opener = match &privileges {
+        Privileges::GivenUp { .. } => Opener::start(),
+        Privileges::Kept(_) => Ok(Opener::direct()),
+    };
+    let opener = match opener {
+        Ok(opener) => Opening::new(opener),
+        // A signal to all of us can reach the opener before it ignores it.
+        Err(_) if signals.take().contains(&Signal::Terminate) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(fd) = opener.fd() {
+        poller
+            .add(fd, Token::Opener.encode(), Interest::READ)
+            .map_err(system("epoll"))?;
+    }
+    let engines = EngineFactory::new().map_err(system("the engine's socket"))?;
+    let links = LinkMonitor::new().map_err(ServiceError::Links)?;
+    let sandbox = give_up(privileges)?;
+    let service = Service::start(&config, links, opener.clone())?;
+    poller
+        .add(service.links_fd(), Token::Links.encode(), Interest::READ)
+        .map_err(system("epoll"))?;
     let mut daemon = Daemon {
         poller,
         signals,
-        entrance,
         engines,
-        session,
-        shard,
-        name,
-        live: None,
-        refused: None,
+        opener,
+        service,
+        ports: Table::default(),
+        control: Control::default(),
+        timers: Deadlines::new(),
+        // Nothing yet: the start is the first change.
+        config: Rc::new(Config {
+            control: None,
+            uplinks: Vec::new(),
+            guests: Vec::new(),
+            ..config
+        }),
+        generation: 0,
+        epoch: (Instant::now(), monotonic_nanos()),
+        reload: || reload().map_err(|error| error.to_string()),
         ended: false,
     };
+    if let Err(error) = daemon.change(config, inherited) {
+        // There is nothing to give back, and one error is enough.
+        let _ = daemon.service.end();
+        return Err(error);
+    }
+    log::info!("{sandbox}");
+    notify::ready();
     let served = daemon.serve();
-    let finished = daemon.finish(thread);
+    let finished = daemon.finish();
     served.and(finished)
 }
 
-/// Gives the tap to the packet thread; what a session may then offer. Undone if it fails.
-fn add_port(
-    config: &PortConfig,
-    tap: Tap,
-    shard: &ShardHandle,
-) -> Result<SessionConfig, DaemonError> {
-    let session = match offer::session_config(config, &tap) {
-        Ok(session) => session,
-        Err(error) => {
-            tap.remove_if_ours()?;
-            return Err(error.into());
+/// Goes into the sandbox, if it is to be; what holds from now on, for the log.
+fn give_up(privileges: Privileges) -> Result<String, SandboxError> {
+    Ok(match privileges {
+        Privileges::Kept(why) => format!("sandbox=none: {why}"),
+        Privileges::GivenUp { readable } => {
+            let require = false;
+            let report = sandbox::enter(&SandboxConfig { readable, require })?;
+            format!("sandbox=entered {report}")
         }
-    };
-    let unit = u64::from(tap.mtu()) + ETHERNET_HEADER;
-    let settings = PortSettings {
-        queues: usize::from(config.queues),
-        from_guest: limiter(&config.from_guest, unit),
-        to_guest: limiter(&config.to_guest, unit),
-        framing: Framing::ETHERNET,
-        mac: config.mac,
-    };
-    let port = Box::new((tap, settings));
-    match shard.ask(|answer| Command::AddPort(port, answer))? {
-        Ok(()) => Ok(session),
-        Err(refused) => {
-            let (error, tap) = *refused;
-            tap.remove_if_ours()?;
-            Err(DaemonError::System("the tap's queues", error))
-        }
-    }
+    })
 }
 
-/// The limiter that a direction's options ask for.
-fn limiter(limit: &LimitConfig, unit: u64) -> LimiterConfig {
-    let overhead = u64::try_from(Framing::ETHERNET.overhead).unwrap_or(0);
-    LimiterConfig {
-        rate: limit.rate,
-        burst: limit.burst,
-        pps: limit.pps,
-        unit_wire_bytes: unit + overhead,
-        ..LimiterConfig::default()
-    }
-}
-
-struct Daemon {
+/// Everything the sessions thread owns.
+struct Daemon<R> {
     poller: Poller,
     signals: Signals,
-    entrance: Entrance,
     engines: EngineFactory,
-    session: SessionConfig,
-    shard: ShardHandle,
-    name: String,
-    live: Option<Live>,
-    /// When a second front-end was last logged.
-    refused: Option<Instant>,
+    opener: Opening,
+    service: Service,
+    ports: Table,
+    control: Control,
+    timers: Deadlines<Timer>,
+    /// What is served now.
+    config: Rc<Config>,
+    /// How many configurations have been applied.
+    generation: u64,
+    /// One moment on both clocks.
+    epoch: (Instant, u64),
+    reload: R,
     ended: bool,
 }
 
-impl Daemon {
+impl<R: Fn() -> Result<Config, String>> Daemon<R> {
     fn serve(&mut self) -> Result<(), DaemonError> {
         let system = |error| DaemonError::System("epoll", error);
-        if let Some(fd) = self.entrance.fd() {
-            self.poller
-                .add(fd, ENTRANCE, Interest::READ)
-                .map_err(system)?;
-        }
-        let signals = self.signals.fd();
-        self.poller
-            .add(signals, SIGNALS, Interest::READ)
-            .map_err(system)?;
-        log::info!("port={} state=waiting", self.name);
         let mut ready = Vec::new();
         while !self.ended {
-            self.poller
-                .wake_at(self.next_wake(Instant::now()))
-                .map_err(system)?;
+            self.poller.wake_at(self.next_wake()).map_err(system)?;
             self.poller.wait(true, &mut ready).map_err(system)?;
             for report in &ready {
-                match report.token {
-                    SIGNALS => self.take_signals()?,
-                    FRONT_END => self.session_turn(Live::front_end_ready),
-                    ENGINE => self.session_turn(Live::engine_ready),
-                    _ => {}
+                // Nothing else is ever registered.
+                if let Some(token) = Token::decode(report.token) {
+                    self.ready(token)?;
                 }
             }
-            self.session_turn(Live::deadline_passed);
-            self.take_arrivals();
+            let now = Instant::now();
+            for timer in self.timers.take_due(now) {
+                self.due(timer, now);
+            }
         }
         Ok(())
     }
 
     /// When something is due though nothing is ready, in monotonic nanoseconds.
-    fn next_wake(&self, now: Instant) -> Option<u64> {
-        let retry = self.entrance.retry_at(self.live.is_some(), now);
-        let deadline = self.live.as_ref().and_then(Live::deadline);
-        let first = [retry, deadline].into_iter().flatten().min()?;
-        let wait = first.saturating_duration_since(now).as_nanos();
-        Some(monotonic_nanos().saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
+    fn next_wake(&self) -> Option<u64> {
+        let (instant, nanos) = self.epoch;
+        let wait = self.timers.first()?.saturating_duration_since(instant);
+        let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        Some(nanos.saturating_add(wait))
     }
 
-    fn take_arrivals(&mut self) {
-        let now = Instant::now();
-        // A listener is emptied even while a session runs: a second front-end is refused at once.
-        let listens = self.entrance.fd().is_some();
-        while listens || self.live.is_none() {
-            match self.entrance.arrival(now) {
-                Arrival::Connection(stream) => {
-                    // The one before may have hung up since the last look.
-                    self.session_turn(|live, _| live.successor_came());
-                    if self.live.is_none() {
-                        self.begin(stream, now);
-                    } else {
-                        self.refuse(now);
-                    }
-                }
-                Arrival::None => break,
-                Arrival::Ended => {
-                    self.ended = true;
-                    break;
-                }
+    fn ready(&mut self, token: Token) -> Result<(), DaemonError> {
+        match token {
+            Token::Signals => self.take_signals()?,
+            Token::Links => self.service.links_changed()?,
+            Token::Opener => self.look_after_opener(),
+            Token::Control => {
+                let now = Instant::now();
+                self.control
+                    .take_arrivals(&self.poller, &mut self.timers, now);
             }
+            Token::Caller(place) => self.take_request(place)?,
+            Token::Entrance(id) => self.port_turn(id, Port::take_arrivals),
+            Token::FrontEnd(id) => self.port_turn(id, |port, means| {
+                port.session_turn(means, Live::front_end_ready);
+            }),
+            Token::Engine(id) => self.port_turn(id, |port, means| {
+                port.session_turn(means, Live::engine_ready);
+            }),
         }
-        if let Some(fd) = self.entrance.fd() {
-            let readable = !self.entrance.is_paused(now);
-            let interest = Interest {
-                readable,
-                ..Interest::NONE
-            };
-            if let Err(error) = self.poller.change(fd, ENTRANCE, interest) {
-                log::error!("port={} event=epoll-failed: {error}", self.name);
-            }
-        }
+        Ok(())
     }
 
-    fn begin(&mut self, stream: std::os::unix::net::UnixStream, now: Instant) {
-        let begun = Live::begin(stream, &self.engines, &self.session, &self.poller, now);
-        match begun {
-            Ok(live) => {
-                log::info!("port={} session=open", self.name);
-                self.live = Some(live);
+    fn due(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Port(id) => self.port_turn(id, |port, means| {
+                port.session_turn(means, Live::deadline_passed);
+                port.take_arrivals(means);
+            }),
+            Timer::Control => self
+                .control
+                .take_arrivals(&self.poller, &mut self.timers, now),
+            Timer::Caller(place) => {
+                self.control
+                    .time_is_up(place, &self.poller, &mut self.timers);
             }
-            Err(error) => log::error!("port={} session=failed: {error}", self.name),
         }
     }
 
-    fn refuse(&mut self, now: Instant) {
-        let recently = |last: Instant| now.saturating_duration_since(last) < REFUSAL_LOG;
-        if !self.refused.is_some_and(recently) {
-            self.refused = Some(now);
-            log::warn!(
-                "port={} session=refused: a front-end is connected already; \
-                 stop it first, or give each guest a port of its own",
-                self.name
-            );
-        }
+    /// Lets a port, if it is still there, have its turn.
+    fn port_turn(&mut self, id: PortId, turn: impl FnOnce(&mut Port, Means<'_>)) {
+        let means = Means {
+            poller: &self.poller,
+            engines: &self.engines,
+            service: &self.service,
+        };
+        let Some(port) = self.ports.get_mut(id) else {
+            return;
+        };
+        turn(port, means);
+        let (deadline, is_over) = (port.deadline(Instant::now()), port.is_over());
+        self.timers.set(Timer::Port(id), deadline);
+        self.ended |= is_over && self.ports.iter().all(|(_, port)| port.is_over());
     }
 
-    fn session_turn(&mut self, turn: fn(&mut Live, Instant)) {
-        let Some(live) = &mut self.live else { return };
-        turn(live, Instant::now());
-        if let Some(reason) = live.settle(&self.shard, &self.name, &self.poller) {
-            log::info!("port={} session=closed: {reason}", self.name);
-            if let Some(live) = self.live.take() {
-                live.end(&self.poller);
-            }
+    /// Says so once when the opener has ended. Guests go on.
+    fn look_after_opener(&self) {
+        if !self.opener.has_ended() {
+            return;
+        }
+        log::error!(
+            "event=opener-gone: the process that keeps the privileges has ended; guests go on, but until \
+             the daemon is restarted no uplink or socket can be opened, no front-end be connected to, \
+             and no uplink be given another MTU, and what was made stays at the end"
+        );
+        if let Some(fd) = self.opener.fd()
+            && let Err(error) = self.poller.remove(fd)
+        {
+            log::error!("event=epoll-failed: {error}");
         }
     }
 
@@ -269,54 +319,54 @@ impl Daemon {
         for signal in self.signals.take() {
             match signal {
                 Signal::Terminate => self.ended = true,
-                Signal::Report => self.report()?,
+                Signal::Report => self.log_report()?,
+                // Refusals are in the log, and nobody waits for an answer.
+                Signal::Reload => drop(self.reload()?),
             }
         }
         Ok(())
     }
 
-    /// Logs the counters.
-    fn report(&self) -> Result<(), ShardGone> {
-        let counters = self.shard.ask(Command::Counters)?;
-        log::info!(
-            "port={} direction=from-guest {}",
-            self.name,
-            counters.from_guest
-        );
-        log::info!(
-            "port={} direction=to-guest {}",
-            self.name,
-            counters.to_guest
-        );
-        log::info!(
-            "port={} kicks={} wakes={} broken_rings={}",
-            self.name,
-            counters.kicks,
-            counters.wakes,
-            counters.broken_rings
-        );
+    fn take_request(&mut self, place: u32) -> Result<(), DaemonError> {
+        let now = Instant::now();
+        let request = self
+            .control
+            .turn(place, &self.poller, &mut self.timers, now);
+        let answer = match request {
+            None => return Ok(()),
+            Some(Request::Ping {}) => request::done(serde_json::Map::new()),
+            Some(Request::Report { classes }) => request::done(self.report(classes)?),
+            Some(Request::Reload {}) => match self.reload()? {
+                Ok(applied) => request::done(applied),
+                Err(why) => request::refused(why),
+            },
+        };
+        self.control
+            .answer(place, &answer, &self.poller, &mut self.timers);
         Ok(())
     }
 
-    /// Delivers what is queued, ends the session and gives the tap back.
-    fn finish(mut self, thread: JoinHandle<Vec<Tap>>) -> Result<(), DaemonError> {
-        log::info!("port={} state=ending", self.name);
+    /// Delivers what is queued, ends the sessions and gives the uplinks back.
+    fn finish(mut self) -> Result<(), DaemonError> {
+        notify::stopping();
+        for (_, port) in self.ports.iter() {
+            log::info!("port={} state=ending", port.name);
+        }
         let drain = u64::try_from(DRAIN.as_nanos()).unwrap_or(u64::MAX);
         let deadline = monotonic_nanos().saturating_add(drain);
-        let drained = self.shard.request(|done| Command::Drain(deadline, done))?;
+        let drained = self.service.drain(deadline)?;
         if let Err(RecvTimeoutError::Timeout) = drained.recv_timeout(PATIENCE) {
             self.signals.next_one_exits();
             drained.recv().map_err(|_| ShardGone)?;
         }
-        self.report()?;
-        if let Some(live) = self.live.take() {
-            live.end(&self.poller);
+        self.log_report()?;
+        for (_, port) in self.ports.iter_mut() {
+            port.end_session(&self.poller);
         }
-        self.shard.send(Command::End)?;
-        // A panic aborts the process, so the thread returns.
-        for tap in thread.join().unwrap_or_default() {
-            tap.remove_if_ours()?;
+        let ended = self.service.end();
+        if let Err(error) = self.opener.end() {
+            log::warn!("event=not-removed: {error}");
         }
-        Ok(())
+        Ok(ended?)
     }
 }

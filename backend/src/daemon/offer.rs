@@ -2,11 +2,11 @@
 
 use virtio_bindings::{virtio_config as config_bits, virtio_net as net, virtio_ring as ring_bits};
 
-use crate::args::PortConfig;
+use crate::config::GuestConfig;
 use crate::engine::EngineConfig;
 use crate::session::{SessionConfig, protocol};
 use crate::shard::offload::{GUEST_USO4, GUEST_USO6, HOST_USO};
-use crate::uplink::{Offload, Tap, TapError};
+use crate::uplink::Offload;
 
 /// Offered whatever the uplink.
 const ALWAYS: [u32; 6] = [
@@ -53,12 +53,12 @@ fn features(offload: Offload, queues: u16) -> u64 {
         .fold(0, |features, bit| features | 1 << bit)
 }
 
-/// The session that a port offers on this uplink.
-pub(super) fn session_config(config: &PortConfig, tap: &Tap) -> Result<SessionConfig, TapError> {
-    let offered = features(tap.probe_offloads()?, config.queues);
-    let mut session = SessionConfig::new(offered, 2 * config.queues);
-    session.max_mtu = config.mtu.unwrap_or_else(|| tap.mtu());
-    Ok(session)
+/// The session that a guest's port offers on an uplink with these offloads and this MTU in bytes.
+pub(super) fn session_config(guest: &GuestConfig, offload: Offload, mtu: u16) -> SessionConfig {
+    let offered = features(offload, guest.queues);
+    let mut session = SessionConfig::new(offered, 2 * guest.queues);
+    session.max_mtu = guest.mtu.unwrap_or(mtu);
+    session
 }
 
 /// The same for the engine behind it. What the adapter answers itself is not for the engine.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::{flag, low_level::pipe};
 
 /// What a signal asks for.
@@ -16,6 +16,8 @@ pub(super) enum Signal {
     Terminate,
     /// SIGUSR1: log the counters.
     Report,
+    /// SIGHUP: read the configuration again.
+    Reload,
 }
 
 /// The signals the daemon handles.
@@ -24,6 +26,7 @@ pub(super) struct Signals {
     wake: UnixStream,
     terminate: Arc<AtomicBool>,
     report: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
     ending: Arc<AtomicBool>,
 }
 
@@ -39,6 +42,7 @@ impl Signals {
             wake,
             terminate: Arc::default(),
             report: Arc::default(),
+            reload: Arc::default(),
             ending: Arc::default(),
         };
         for signal in [SIGTERM, SIGINT] {
@@ -47,8 +51,10 @@ impl Signals {
             flag::register(signal, Arc::clone(&signals.terminate))?;
             pipe::register(signal, write.try_clone()?)?;
         }
-        flag::register(SIGUSR1, Arc::clone(&signals.report))?;
-        pipe::register(SIGUSR1, write)?;
+        for (signal, come) in [(SIGUSR1, &signals.report), (SIGHUP, &signals.reload)] {
+            flag::register(signal, Arc::clone(come))?;
+            pipe::register(signal, write.try_clone()?)?;
+        }
         Ok(signals)
     }
 
@@ -65,6 +71,9 @@ impl Signals {
         let mut signals = Vec::new();
         if come(&self.report) {
             signals.push(Signal::Report);
+        }
+        if come(&self.reload) {
+            signals.push(Signal::Reload);
         }
         if come(&self.terminate) {
             signals.push(Signal::Terminate);

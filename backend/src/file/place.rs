@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Fault, FileError};
 
 /// A place in a file, as messages name it: `tree.toml:12: rate`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: PathBuf,
@@ -50,7 +50,12 @@ impl Place {
         }
     }
 
-    pub(super) fn fault(self, fault: impl Into<Fault>) -> FileError {
+    /// The same without the key, for messages about another place.
+    pub(crate) fn line(self) -> Self {
+        Self { key: None, ..self }
+    }
+
+    pub(crate) fn fault(self, fault: impl Into<Fault>) -> FileError {
         FileError::Wrong {
             place: self,
             fault: Box::new(fault.into()),
@@ -60,15 +65,36 @@ impl Place {
 
 /// The key of what stands between `head`, the beginning of a line, and `tail`.
 fn key(head: &str, tail: &str) -> Option<String> {
-    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let name = match head.rsplit_once('=') {
-        // Within an inline table, what follows the last comma is a key again.
-        Some((_, value)) if value.contains([',', '{']) => tail,
-        Some((before, _)) => before.trim_end().rsplit(|c| !is_part(c)).next()?,
-        None => tail,
-    };
-    let end = name.find(|c| !is_part(c)).unwrap_or(name.len());
-    (end > 0).then(|| name[..end].to_owned())
+    // The lists and inline tables that are open, with the key of each.
+    let mut open: Vec<(char, Option<&str>)> = Vec::new();
+    let (mut key, mut quote) = (None, None);
+    for (at, c) in head.char_indices() {
+        match c {
+            _ if quote == Some(c) => quote = None,
+            _ if quote.is_some() => {}
+            '"' | '\'' => quote = Some(c),
+            '=' => key = last_word(&head[..at]),
+            '[' | '{' => open.push((c, key.take())),
+            ']' | '}' => key = open.pop().and_then(|(_, key)| key),
+            // What follows in an inline table is a key again.
+            ',' => key = None,
+            _ => {}
+        }
+    }
+    let list = open.last().filter(|(bracket, _)| *bracket == '[');
+    let key = key.or_else(|| list?.1);
+    let end = tail.find(|c: char| !is_part(c)).unwrap_or(tail.len());
+    let key = key.unwrap_or(&tail[..end]);
+    (!key.is_empty()).then(|| key.to_owned())
+}
+
+/// What a bare key is made of.
+fn is_part(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-')
+}
+
+fn last_word(text: &str) -> Option<&str> {
+    text.trim_end().rsplit(|c| !is_part(c)).next()
 }
 
 impl fmt::Display for Place {
@@ -87,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_place_is_named_by_its_line_and_key() {
-        let text = "a = 1\n[[class]]\n  rate = \"x\"\nflows = { frames = 0, target = 3 }\n";
+        let text = "a = 1\n[[class]]\n  rate = \"x\"\nflows = { frames = 0, target = 3 }\n\
+                    trunk = [{ a = 1 }, 7]\n";
         let place = |part: &str| {
             let start = text.find(part).unwrap();
             Place::new(Path::new("t.toml"), text, start..start + 1).to_string()
@@ -99,7 +126,8 @@ mod tests {
         assert_eq!(place("0"), "t.toml:4: frames");
         assert_eq!(place("target"), "t.toml:4: target");
         assert_eq!(place("3 }"), "t.toml:4: target");
+        assert_eq!(place("7"), "t.toml:5: trunk");
         let end = Place::new(Path::new("t.toml"), text, text.len()..text.len());
-        assert_eq!(end.to_string(), "t.toml:5");
+        assert_eq!(end.to_string(), "t.toml:6");
     }
 }

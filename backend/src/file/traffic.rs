@@ -28,6 +28,7 @@ use qos::{Interval, Rate};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::text::Text;
 use super::value::Written;
 use super::{Fault, FileError, Place, TreeFile};
 
@@ -56,7 +57,7 @@ impl TrafficFile {
     /// # Errors
     /// It cannot be read, or does not fit the tree.
     pub fn load(path: &Path, tree: &TreeFile, instead: Instead) -> Result<Self, FileError> {
-        Self::parse(path, &super::text(path)?, tree, instead)
+        Self::of(&Text::read(path)?, tree, instead)
     }
 
     /// Reads the text of a file; the path is for messages.
@@ -69,8 +70,12 @@ impl TrafficFile {
         tree: &TreeFile,
         instead: Instead,
     ) -> Result<Self, FileError> {
-        let keys: FileKeys = super::keys(path, text)?;
-        let file = Reader { path, text, tree };
+        Self::of(&Text::new(path, text.to_owned()), tree, instead)
+    }
+
+    fn of(source: &Text, tree: &TreeFile, instead: Instead) -> Result<Self, FileError> {
+        let keys: FileKeys = source.keys()?;
+        let file = Reader { source, tree };
         let sources = keys.source.iter().map(|source| file.source(source));
         let default = Scenario::new(tree.tree.clone(), sources.collect::<Result<_, _>>()?);
         let seconds = instead.seconds.or(keys.seconds);
@@ -89,14 +94,13 @@ impl TrafficFile {
 
 /// One file as it is read.
 struct Reader<'a> {
-    path: &'a Path,
-    text: &'a str,
+    source: &'a Text,
     tree: &'a TreeFile,
 }
 
 impl Reader<'_> {
     fn wrong(&self, span: Range<usize>, fault: Fault) -> FileError {
-        Place::new(self.path, self.text, span).fault(fault)
+        self.source.place(span).fault(fault)
     }
 
     fn source(&self, source: &Spanned<SourceKeys>) -> Result<Source, FileError> {
@@ -128,8 +132,8 @@ impl Reader<'_> {
             _ => None,
         };
         let place = match key {
-            Some(key) => Place::of_key(self.path, self.text, start, key),
-            None => Place::new(self.path, self.text, start..start),
+            Some(key) => Place::of_key(self.source.path(), self.source.text(), start, key),
+            None => self.source.place(start..start),
         };
         place.fault(error)
     }

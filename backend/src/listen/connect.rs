@@ -66,16 +66,25 @@ impl Connector {
 
     /// Tries once, without blocking.
     pub fn connect(&mut self) -> Result<UnixStream, ConnectError> {
-        match self.try_connect() {
-            Ok(stream) => {
-                self.failures = 0;
-                Ok(stream)
-            }
-            Err(errno) => {
-                self.failures = self.failures.saturating_add(1);
-                Err(self.error(errno))
-            }
-        }
+        let tried = self.try_connect().map_err(|errno| self.error(errno));
+        self.count(tried)
+    }
+
+    /// Tries once by way of somebody else, such as the process that may connect when we may not.
+    pub fn connect_by<E>(
+        &mut self,
+        connect: impl FnOnce(&Path) -> Result<UnixStream, E>,
+    ) -> Result<UnixStream, E> {
+        let tried = connect(&self.path);
+        self.count(tried)
+    }
+
+    fn count<E>(&mut self, tried: Result<UnixStream, E>) -> Result<UnixStream, E> {
+        self.failures = match tried {
+            Ok(_) => 0,
+            Err(_) => self.failures.saturating_add(1),
+        };
+        tried
     }
 
     /// How many tries in a row have failed.

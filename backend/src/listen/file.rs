@@ -49,13 +49,14 @@ pub(super) fn lock_directory(path: &Path) -> Result<Option<OwnedFd>, ListenError
     Ok(Some(fd))
 }
 
-/// A socket file that we made.
+/// A socket file that we made. Dropping it removes the file, if that is still the one we made.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Open without any right to it (`O_PATH`): names the file whatever happens to its path, and keeps its inode
     /// number from being used again.
     pin: OwnedFd,
+    stays: bool,
 }
 
 impl SocketFile {
@@ -71,11 +72,17 @@ impl SocketFile {
         Ok(Self {
             path: path.to_owned(),
             pin,
+            stays: false,
         })
     }
 
+    /// Lets go of the file, which stays.
+    pub(crate) fn leave(mut self) {
+        self.stays = true;
+    }
+
     /// Sets group, then permission bits.
-    pub(super) fn set_access(&self, mode: u32, group: Option<u32>) -> Result<(), ListenError> {
+    pub(crate) fn set_access(&self, mode: u32, group: Option<u32>) -> Result<(), ListenError> {
         if let Some(group) = group {
             let group = Some(Gid::from_raw(group));
             rustix::fs::chownat(&self.pin, "", None, group, AtFlags::EMPTY_PATH)
@@ -96,6 +103,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         let removed = match self.still_at_its_path() {
             Ok(true) => rustix::fs::unlink(&self.path),
             Ok(false) => Ok(()),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -32,6 +32,9 @@ pub enum FdError {
     /// The same number twice.
     #[error("file descriptor {0} is already in use: give each port one of its own")]
     Twice(RawFd),
+    /// Asked for while the daemon runs, when the number could be a descriptor of its own.
+    #[error("file descriptor {0}: an inherited socket can only be named at the start; restart")]
+    Late(RawFd),
     /// Nothing is open at that number.
     #[error("file descriptor {0} is not open: did the parent process close it on exec?")]
     NotOpen(RawFd),
@@ -68,10 +71,7 @@ pub fn from_fd(fd: RawFd) -> Result<Inherited, FdError> {
         source: e.into(),
     })?;
     Ok(if listens {
-        Inherited::Listening(Listener {
-            socket: UnixListener::from(socket),
-            _file: None,
-        })
+        Inherited::Listening(Listener::without_file(socket))
     } else {
         Inherited::Connected(UnixStream::from(socket))
     })

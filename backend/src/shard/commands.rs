@@ -1,26 +1,30 @@
-//! What the shard does when it is told something: rings and memory come and go between visits.
+//! What the shard does when it is told something: rings and memory come and go between turns.
 
 use std::fmt::Display;
-use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use qos::{Frame, Offer};
 use ring::GuestMap;
 
+use super::Shard;
+use super::change::TreesChange;
 use super::counters::DropReason;
-use super::mailbox::{Added, Command, RingStart};
-use super::port::{Now, Port, PortSettings};
-use super::rarp;
-use super::token::{Kind, Token};
-use super::{Progress, Shard, offload};
-use crate::poller::{Interest, Poller};
-use crate::uplink::Tap;
+use super::lan::Lan;
+use super::mailbox::{Command, LanId, PortCommand, PortId, RingStart};
+use super::port::{Now, Pair, Port, Ports};
+use super::tree::{Path, Tree};
+use super::work::Work;
+use super::{offload, rarp, tag};
+use crate::poller::Poller;
+use crate::switch::TagChange;
+use crate::uplink::Offload;
 
 /// A drain that was asked for.
 #[derive(Debug)]
 pub(super) struct Drain {
-    deadline: u64,
+    /// Until when, in monotonic nanoseconds, as long as nobody was told that it is over.
+    pub(super) deadline: Option<u64>,
     done: SyncSender<()>,
 }
 
@@ -35,126 +39,163 @@ impl Shard {
     fn apply(&mut self, command: Command) {
         match command {
             Command::End => self.ended = true,
-            Command::AddPort(port, answer) => {
-                let (tap, settings) = *port;
-                let added = self.add_port(tap, &settings);
-                let _ = answer.send(added);
+            Command::Change(change, answer) => {
+                let applied = self.change(*change);
+                // Whoever asked may have given up meanwhile.
+                let _ = answer.send(applied);
+            }
+            Command::Classes(LanId(index), answer) => {
+                let lan = self.lans.get_mut(index as usize).and_then(Option::as_mut);
+                let trees =
+                    lan.map(|lan| [&mut lan.from, &mut lan.to].map(|tree| tree.engine.snapshot()));
+                // Whoever asked may have given up meanwhile.
+                let _ = answer.send(trees);
             }
             Command::Drain(deadline, done) => {
-                for port in &mut self.ports {
-                    port.draining = true;
-                }
-                self.drain = Some(Drain { deadline, done });
+                self.drain = Some(Drain {
+                    deadline: Some(deadline),
+                    done,
+                });
             }
-            command => {
-                // Sessions name no port yet: a daemon has one.
-                if let Some(port) = self.ports.first_mut() {
-                    port.apply(command, &self.poller);
-                }
-            }
+            Command::Port(PortId(index), command) => self.apply_to_port(index, command),
         }
-    }
-
-    fn add_port(&mut self, tap: Tap, settings: &PortSettings) -> Added {
-        let port = Port::new(self.ports.len(), tap, settings);
-        if let Err(error) = port.join(&self.poller) {
-            return Err(Box::new((error, port.tap)));
-        }
-        self.ports.push(port);
-        Ok(())
     }
 
     /// Answers a drain when nothing waits any more or its time is up.
-    pub(super) fn drain_progress(&mut self, now: Now) -> Progress {
-        let Some(drain) = &self.drain else {
-            return Progress::Idle;
+    pub(super) fn answer_drain(&mut self, now: Now) {
+        let Some(drain) = &mut self.drain else {
+            return;
         };
-        let waiting = self.ports.iter().any(Port::has_backlog);
-        if waiting && now.nanos < drain.deadline {
-            return Progress::At(drain.deadline);
+        let over = |deadline: u64| self.work.pool.is_empty() || now.nanos >= deadline;
+        if drain.deadline.is_some_and(over) {
+            drain.deadline = None;
+            // Whoever asked may have given up meanwhile.
+            let _ = drain.done.send(());
         }
-        // Whoever asked may have given up meanwhile.
-        let _ = drain.done.send(());
-        self.drain = None;
-        Progress::Idle
+    }
+
+    /// Applies one command. Those who wait for an answer may have gone: that is their affair.
+    fn apply_to_port(&mut self, index: u32, command: PortCommand) {
+        let poller = &self.poller;
+        let Some(port) = self.ports.get_mut(index) else {
+            return;
+        };
+        let lan = port.lan;
+        match command {
+            PortCommand::Start(vring, start) => port.start_ring(vring, *start, poller),
+            PortCommand::Stop(vring, answer) => {
+                let next = port.slot(vring).map_or(0, |slot| slot.stop(poller));
+                let _ = answer.send(next);
+            }
+            PortCommand::Enable(vring, enabled, done) => {
+                if let Some(slot) = port.slot(vring) {
+                    slot.enable(enabled);
+                }
+                let _ = done.send(());
+            }
+            PortCommand::Kick(vring, kick) => {
+                let set = port
+                    .slot(vring)
+                    .map_or(Ok(()), |slot| slot.set_kick(kick, poller));
+                if let Err(error) = set {
+                    port.break_ring(vring, &error, poller);
+                }
+            }
+            PortCommand::Call(vring, call) => {
+                if let Some(slot) = port.slot(vring) {
+                    slot.set_call(call);
+                }
+                return;
+            }
+            PortCommand::Err(vring, err) => {
+                if let Some(slot) = port.slot(vring) {
+                    slot.set_err(err);
+                }
+                return;
+            }
+            PortCommand::Break(vring) => {
+                port.break_ring(vring, &"the front-end took its memory away", poller);
+            }
+            PortCommand::Memory(map, done) => {
+                // These keep the old generation mapped.
+                self.work.chain.clear();
+                self.work.gather.clear();
+                port.set_memory(map, poller);
+                let _ = done.send(());
+            }
+            PortCommand::Detach(done) => {
+                self.work.chain.clear();
+                self.work.gather.clear();
+                port.reset(poller);
+                let _ = done.send(());
+                port.log_counters();
+            }
+            PortCommand::Announce(mac) => return self.announce(index, mac),
+            PortCommand::Mtu(mtu) => return self.note_mtu(index, mtu),
+            PortCommand::Counters(answer) => {
+                let mut counters = port.counters.clone();
+                if let Some(Some(lan)) = self.lans.get(lan as usize) {
+                    counters.wakes = lan.turns;
+                }
+                let _ = answer.send(counters);
+                return;
+            }
+        }
+        let Some(Some(lan)) = self.lans.get_mut(lan as usize) else {
+            return;
+        };
+        lan.settle(&mut self.ports, &self.poller);
+        if let Some(port) = self.ports.get_mut(index) {
+            lan.go_on(port, Now::read());
+        }
+        if !lan.pending {
+            lan.pending = true;
+            self.pending.push_back(lan.index);
+        }
+    }
+
+    /// Tells the uplink's switches where the guest is now.
+    fn announce(&mut self, index: u32, mac: [u8; 6]) {
+        let Some(port) = self.ports.get(index) else {
+            return;
+        };
+        let Some(Some(lan)) = self.lans.get_mut(port.lan as usize) else {
+            return;
+        };
+        let tag = match lan.sole {
+            Some(_) => Some(TagChange::Keep),
+            None => lan.announced(index, &rarp::announcement(mac), Now::read()),
+        };
+        if tag.is_some_and(|tag| lan.write_announcement(mac, tag)) {
+            log::info!("port={} event=announced", port.name);
+        } else {
+            log::warn!(
+                "port={} event=not-announced: the uplink does not take the guest's announcement",
+                port.name
+            );
+        }
+    }
+
+    /// The uplink of this port has another MTU, which bounds what is read from it.
+    fn note_mtu(&mut self, index: u32, mtu: u16) {
+        let Some(port) = self.ports.get(index) else {
+            return;
+        };
+        if let Some(Some(lan)) = self.lans.get_mut(port.lan as usize) {
+            lan.uplink.note_mtu(mtu);
+        }
     }
 }
 
 impl Port {
-    /// Applies one command. Those who wait for an answer may have gone: that is their affair.
-    fn apply(&mut self, command: Command, poller: &Poller) {
-        match command {
-            Command::Start(vring, start) => self.start_ring(vring, *start, poller),
-            Command::Stop(vring, answer) => {
-                let next = self.slot(vring).map_or(0, |slot| slot.stop(poller));
-                self.after_change(poller);
-                let _ = answer.send(next);
-            }
-            Command::Enable(vring, enabled, done) => {
-                if let Some(slot) = self.slot(vring) {
-                    slot.enable(enabled);
-                }
-                self.after_change(poller);
-                let _ = done.send(());
-            }
-            Command::Kick(vring, kick) => {
-                let set = self
-                    .slot(vring)
-                    .map_or(Ok(()), |slot| slot.set_kick(kick, poller));
-                if let Err(error) = set {
-                    self.break_ring(vring, &error, poller);
-                }
-            }
-            Command::Call(vring, call) => {
-                if let Some(slot) = self.slot(vring) {
-                    slot.set_call(call);
-                }
-            }
-            Command::Err(vring, err) => {
-                if let Some(slot) = self.slot(vring) {
-                    slot.set_err(err);
-                }
-            }
-            Command::Break(vring) => {
-                self.break_ring(vring, &"the front-end took its memory away", poller);
-            }
-            Command::Memory(map, done) => {
-                self.set_memory(map, poller);
-                let _ = done.send(());
-            }
-            Command::Detach(done) => {
-                self.detach(poller);
-                let _ = done.send(());
-            }
-            Command::Announce(mac) => self.announce(mac),
-            Command::Mtu(mtu) => {
-                if let Err(error) = self.tap.set_mtu(mtu) {
-                    log::warn!(
-                        "port={}: the guest's MTU is {mtu}, but: {error}",
-                        self.tap.name()
-                    );
-                }
-            }
-            Command::Counters(answer) => {
-                let _ = answer.send(self.counters.clone());
-            }
-            // Those of the whole shard were handled by it.
-            Command::AddPort(..) | Command::Drain(..) | Command::End => {}
-        }
-    }
-
     fn start_ring(&mut self, vring: usize, start: RingStart, poller: &Poller) {
         self.features = start.features;
         let map = self.map.clone();
         let Some(slot) = self.slot(vring) else { return };
         match slot.start(start, map.as_ref(), poller) {
-            Ok(()) => {
-                log::debug!("port={} ring={vring} state=running", self.tap.name());
-                self.set_offloads();
-            }
+            Ok(()) => log::debug!("port={} ring={vring} state=running", self.name),
             Err(error) => self.break_ring(vring, &error, poller),
         }
-        self.after_change(poller);
     }
 
     /// Takes a ring out of use for something the guest or the front-end did.
@@ -163,24 +204,14 @@ impl Port {
         log::warn!(
             "port={} ring={vring} state=broken: {fault}; it stays out of use until the guest \
              resets the device",
-            self.tap.name()
+            self.name
         );
         if let Some(slot) = self.slot(vring) {
             slot.broken(poller);
         }
-        self.after_change(poller);
-    }
-
-    fn set_offloads(&self) {
-        if let Err(error) = self.tap.set_offload(offload::to_guest(self.features)) {
-            log::error!("port={}: {error}", self.tap.name());
-        }
     }
 
     fn set_memory(&mut self, map: Arc<GuestMap>, poller: &Poller) {
-        // These keep the old generation mapped.
-        self.chain.clear();
-        self.gather.clear();
         for vring in 0..2 * self.pairs.len() {
             let Some(slot) = self.slot(vring) else {
                 continue;
@@ -192,166 +223,196 @@ impl Port {
         self.map = Some(map);
     }
 
-    fn detach(&mut self, poller: &Poller) {
-        for vring in 0..2 * self.pairs.len() {
-            if let Some(slot) = self.slot(vring) {
-                slot.stop(poller);
-                slot.enable(false);
-                slot.set_err(None);
-            }
-        }
-        self.chain.clear();
-        self.gather.clear();
-        self.map = None;
-        self.features = 0;
-        self.after_change(poller);
+    pub(super) fn log_counters(&self) {
+        let counters = &self.counters;
         log::info!(
             "port={} direction=from-guest {}",
-            self.tap.name(),
-            self.counters.from_guest
+            self.name,
+            counters.from_guest
         );
         log::info!(
             "port={} direction=to-guest {}",
-            self.tap.name(),
-            self.counters.to_guest
+            self.name,
+            counters.to_guest
         );
     }
+}
 
-    /// Brings carrier, uplink queues and readiness in line with the rings that run.
-    fn after_change(&mut self, poller: &Poller) {
-        let listening = self.pairs.iter().any(|pair| pair.receive.is_active());
-        let carrier = listening || self.pairs.iter().any(|pair| pair.transmit.is_active());
-        for index in 0..self.pairs.len() {
-            // While nobody listens the first queue stays, or frames would have nowhere to go.
-            let listens = self.pairs[index].receive.is_active();
-            self.attach(index, listens || (index == 0 && !listening));
-            if !listens {
-                let lost = self.pairs[index].backlog.clear();
-                self.counters
-                    .to_guest
-                    .drops
-                    .add(DropReason::NotListening, lost);
-                self.pairs[index].stalled = false;
-                self.pairs[index].stall_logged = false;
-                self.pairs[index].blocked_since = None;
+impl Lan {
+    /// A transmit ring may have frames.
+    pub(super) fn frames_came(&mut self, port: &mut Port, pair: usize, now: Now) {
+        let Some(pair) = port.pairs.get_mut(pair) else {
+            return;
+        };
+        pair.empty = false;
+        let path = pair.path;
+        if port.from.hold {
+            if let Some(leaf) = port.from.first(path) {
+                self.from.engine.backlogged(leaf, now.time());
             }
-            let readable = listens && !self.draining;
-            self.watch_uplink(
-                index,
-                Interest {
-                    readable,
-                    ..self.pairs[index].interest
-                },
-                poller,
-            );
+        } else if !port.staging {
+            port.staging = true;
+            self.staging.push_back(port.index);
         }
+    }
+
+    /// All of a port's rings are looked at again, because something about them changed.
+    pub(super) fn go_on(&mut self, port: &mut Port, now: Now) {
+        for pair in 0..port.pairs.len() {
+            if port.pairs[pair].transmit.is_active() {
+                self.frames_came(port, pair, now);
+            }
+        }
+        self.unblock(port, now);
+    }
+
+    /// Brings carrier, offloads, queues and readiness in line with the rings that run.
+    pub(super) fn settle(&mut self, ports: &mut Ports, poller: &Poller) {
+        let runs = |pair: &Pair| pair.receive.is_active() || pair.transmit.is_active();
+        let mut offload: Option<Offload> = None;
+        let mut carrier = false;
+        let mut listening = vec![false; self.queues.len()];
+        for port in self.members.iter().filter_map(|&index| ports.get(index)) {
+            if !port.pairs.iter().any(runs) {
+                continue;
+            }
+            carrier = true;
+            let own = offload::to_guest(port.features);
+            offload = Some(offload.map_or(own, |other| other.and(own)));
+            for (pair, queue) in port.pairs.iter().zip(&mut listening) {
+                *queue |= pair.receive.is_active();
+            }
+        }
+        if self.sole.is_none() {
+            listening.fill(carrier);
+        }
+        let anybody = listening.contains(&true);
+        for (index, listens) in listening.iter().enumerate() {
+            // While nobody listens the first queue stays, or frames would have nowhere to go.
+            self.attach(index, *listens || (index == 0 && !anybody));
+        }
+        let offload = offload.unwrap_or(Offload::NONE);
+        if let Err(error) = self.uplink.set_offload(offload) {
+            log::error!("uplink={}: {error}", self.name);
+        }
+        self.super_frames = !self.uplink.obeys_offload() || offload.has_super_frames();
         if carrier != self.carrier {
             if carrier {
                 self.drop_stale();
             }
-            match self.tap.set_carrier(carrier) {
+            match self.uplink.set_carrier(carrier) {
                 Ok(()) => self.carrier = carrier,
-                Err(error) => log::warn!("port={}: {error}", self.tap.name()),
+                Err(error) => log::warn!("uplink={}: {error}", self.name),
             }
+        }
+        for (index, listens) in listening.into_iter().enumerate() {
+            self.watch_readable(index, listens, poller);
+        }
+    }
+
+    /// Sends what tells the uplink's switches where a guest is; whether that worked.
+    fn write_announcement(&self, mac: [u8; 6], change: TagChange) -> bool {
+        let mut unit = [0; tag::TAG_LEN + rarp::LEN];
+        unit[tag::TAG_LEN..].copy_from_slice(&rarp::announcement(mac));
+        let start = tag::change(&mut unit, tag::TAG_LEN, change);
+        // Nothing is asked for by the header, so it may lose its end.
+        let start = start + ring::HEADER_LEN - self.uplink.header_len();
+        unit[start..start + self.uplink.header_len()].fill(0);
+        let fd = self.uplink.fd(0);
+        fd.is_some_and(|fd| rustix::io::write(fd, &unit[start..]).is_ok())
+    }
+
+    fn attach(&mut self, index: usize, attached: bool) {
+        if self.queues.len() == 1 || self.queues[index].attached == attached {
+            return;
+        }
+        match self.uplink.set_queue_enabled(index, attached) {
+            Ok(()) => self.queues[index].attached = attached,
+            Err(error) => log::warn!("uplink={} queue={index}: {error}", self.name),
         }
     }
 
     /// Frames that the uplink kept since the last guest are of no use to the next.
     fn drop_stale(&mut self) {
+        let mut byte = [0];
         let mut lost = 0;
-        for (pair, uplink) in self.pairs.iter_mut().zip(self.tap.queues()) {
-            while rustix::io::read(uplink, pair.backlog.spare()).is_ok() {
+        for queue in 0..self.queues.len() {
+            let Some(fd) = self.uplink.fd(queue) else {
+                continue;
+            };
+            while rustix::io::read(fd, &mut byte).is_ok() {
                 lost += 1;
             }
         }
-        self.counters
-            .to_guest
-            .drops
-            .add(DropReason::NotListening, lost);
+        self.refused.add(DropReason::NotListening, lost);
     }
 
-    fn attach(&mut self, pair: usize, attached: bool) {
-        if self.pairs.len() == 1 || self.pairs[pair].attached == attached {
+    /// Changes both trees, or none; the frames that are dropped, and whether they were from guests.
+    pub(super) fn change_trees(
+        &mut self,
+        change: &TreesChange,
+        now: Now,
+    ) -> Result<Vec<(u32, bool)>, qos::TreeError> {
+        // The second one may not be refused after the first one has changed.
+        if let (Some(_), Some(to)) = (&change.from_guest, &change.to_guest) {
+            to.check()?;
+        }
+        let mut dropped = Vec::new();
+        let trees: [(&mut Tree, _, bool); 2] = [
+            (&mut self.from, &change.from_guest, true),
+            (&mut self.to, &change.to_guest, false),
+        ];
+        for (tree, config, from) in trees {
+            let Some(config) = config else { continue };
+            let frames = tree.apply(config, now.time())?;
+            let number = |token: u64| u32::try_from(token).unwrap_or(u32::MAX);
+            dropped.extend(frames.into_iter().map(|token| (number(token), from)));
+        }
+        Ok(dropped)
+    }
+
+    /// A port's frames may wait elsewhere from now on: in its rings, or in the pool.
+    pub(super) fn adapt(&mut self, port: &mut Port, work: &mut Work, now: Now) {
+        if port.from.hold {
+            self.staging.retain(|waits| *waits != port.index);
+            port.staging = false;
             return;
         }
-        match self.tap.set_queue_enabled(pair, attached) {
-            Ok(()) => self.pairs[pair].attached = attached,
-            Err(error) => log::warn!("port={} queue={pair}: {error}", self.tap.name()),
+        for path in [Path::Uplink, Path::Local] {
+            let Some(cut) = port.cut[path as usize].take() else {
+                continue;
+            };
+            // What is left of it goes before all that is still in the ring.
+            let left = work.pool.get(cut).map(|unit| unit.left);
+            let queued = left.zip(port.from.first(path)).is_some_and(|(left, leaf)| {
+                let frame = Frame::new(cut.into(), left);
+                self.from.engine.offer(leaf, frame, now.time()) == Offer::Queued
+            });
+            if !queued {
+                port.counters.from_guest.drops.add(DropReason::Removed, 1);
+                work.pool.free(cut);
+            }
         }
     }
 
-    /// Changes what an uplink queue is watched for, if that is a change.
-    pub(super) fn watch_uplink(&mut self, pair: usize, interest: Interest, poller: &Poller) {
-        let Some(fd) = self.tap.queues().get(pair).map(AsRawFd::as_raw_fd) else {
-            return;
-        };
-        if self.uplink_gone || self.pairs[pair].interest == interest {
-            return;
+    /// A port is not behind this uplink any more.
+    pub(super) fn drop_port(&mut self, port: &mut Port, work: &mut Work, now: Now) {
+        self.unblock(port, now);
+        self.members.retain(|member| *member != port.index);
+        self.staging.retain(|waits| *waits != port.index);
+        port.staging = false;
+        for path in [Path::Uplink, Path::Local] {
+            if let Some(cut) = port.cut[path as usize].take() {
+                port.counters.from_guest.drops.add(DropReason::Removed, 1);
+                work.pool.free(cut);
+            }
         }
-        let token = Token {
-            port: self.index,
-            kind: Kind::Uplink(pair),
+        for leaf in port.from.keys() {
+            self.from.disown(leaf);
         }
-        .encode();
-        match poller.change(fd, token, interest) {
-            Ok(()) => self.pairs[pair].interest = interest,
-            Err(error) => log::error!("port={} queue={pair}: {error}", self.tap.name()),
+        for leaf in port.to.keys() {
+            self.to.disown(leaf);
         }
-    }
-
-    /// The uplink's device was taken away: its queues would report that for ever.
-    pub(super) fn uplink_is_gone(&mut self, poller: &Poller) {
-        if self.uplink_gone {
-            return;
-        }
-        self.uplink_gone = true;
-        log::error!(
-            "port={} uplink=gone: the tap was deleted; restart the daemon to have it again",
-            self.tap.name()
-        );
-        for queue in self.tap.queues() {
-            // Those that cannot be removed are not in the set.
-            let _ = poller.remove(queue.as_raw_fd());
-        }
-    }
-
-    /// The uplink takes frames again.
-    pub(super) fn uplink_writable(&mut self, pair: usize, poller: &Poller) {
-        if let Some(interest) = self.pairs.get(pair).map(|pair| pair.interest) {
-            self.watch_uplink(
-                pair,
-                Interest {
-                    writable: false,
-                    ..interest
-                },
-                poller,
-            );
-        }
-    }
-
-    /// Tells the uplink's switches where the guest is now.
-    fn announce(&mut self, mac: [u8; 6]) {
-        let unit = rarp::announcement(mac);
-        let sent = self
-            .tap
-            .queues()
-            .first()
-            .map(|uplink| rustix::io::write(uplink, &unit));
-        match sent {
-            Some(Ok(_)) => log::info!("port={} event=announced", self.tap.name()),
-            Some(Err(error)) => log::warn!(
-                "port={}: cannot announce the guest: {}",
-                self.tap.name(),
-                io::Error::from(error)
-            ),
-            None => {}
-        }
-    }
-
-    /// Whether frames wait for the guest.
-    fn has_backlog(&self) -> bool {
-        self.pairs
-            .iter()
-            .any(|pair| pair.receive.is_active() && !pair.backlog.is_empty())
+        self.switch.remove_port(port.index);
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use qos::FlowCounters;
 use ring::{ChainFault, FrameFault};
 
+use crate::switch::Refused;
+
 /// Why a frame was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
@@ -12,14 +14,26 @@ pub enum DropReason {
     Chain(ChainFault),
     /// The frame, or its virtio-net header, is not acceptable.
     Frame(FrameFault),
-    /// The frame's source is not the address this port owns.
-    SourceAddress,
+    /// The switch does not take it from here, or knows nobody for it.
+    Switch(Refused),
+    /// A rule says so.
+    Rule,
     /// The uplink refused this frame and will refuse it again.
     UplinkRefused,
     /// The uplink was down for longer than frames are held.
     UplinkDown,
-    /// The queue to the guest is full: more arrives than its rate lets through.
+    /// There is no uplink.
+    NoUplink,
+    /// The queue is full: more comes than its rate lets through.
     QueueFull,
+    /// It waited for too long among frames of its flow, or others needed its place more.
+    Queue,
+    /// All memory for frames is in use.
+    PoolFull,
+    /// More frames for several guests came than their class lets through.
+    Flood,
+    /// Its guest or class was removed.
+    Removed,
     /// The guest's buffers cannot hold the frame, however many it posts.
     BufferTooSmall,
     /// The guest posted no buffers for so long that frames are not held for it any more.
@@ -29,36 +43,51 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    const OWN: usize = 7;
-    const COUNT: usize = Self::OWN + FrameFault::COUNT + ChainFault::COUNT;
+    const OWN: [&str; 12] = [
+        "rule",
+        "uplink-refused",
+        "uplink-down",
+        "no-uplink",
+        "queue-full",
+        "queue",
+        "pool-full",
+        "flood",
+        "removed",
+        "buffer-too-small",
+        "stalled",
+        "not-listening",
+    ];
+    const FRAME: usize = Self::OWN.len();
+    const CHAIN: usize = Self::FRAME + FrameFault::COUNT;
+    const SWITCH: usize = Self::CHAIN + ChainFault::COUNT;
+    const COUNT: usize = Self::SWITCH + Refused::COUNT;
 
     const fn index(self) -> usize {
         match self {
-            Self::SourceAddress => 0,
+            Self::Rule => 0,
             Self::UplinkRefused => 1,
             Self::UplinkDown => 2,
-            Self::QueueFull => 3,
-            Self::BufferTooSmall => 4,
-            Self::Stalled => 5,
-            Self::NotListening => 6,
-            Self::Frame(fault) => Self::OWN + fault.index(),
-            Self::Chain(fault) => Self::OWN + FrameFault::COUNT + fault.index(),
+            Self::NoUplink => 3,
+            Self::QueueFull => 4,
+            Self::Queue => 5,
+            Self::PoolFull => 6,
+            Self::Flood => 7,
+            Self::Removed => 8,
+            Self::BufferTooSmall => 9,
+            Self::Stalled => 10,
+            Self::NotListening => 11,
+            Self::Frame(fault) => Self::FRAME + fault.index(),
+            Self::Chain(fault) => Self::CHAIN + fault.index(),
+            Self::Switch(refused) => Self::SWITCH + refused.index(),
         }
     }
 
     fn name(index: usize) -> &'static str {
-        const OWN: [&str; DropReason::OWN] = [
-            "source-address",
-            "uplink-refused",
-            "uplink-down",
-            "queue-full",
-            "buffer-too-small",
-            "stalled",
-            "not-listening",
-        ];
-        OWN.into_iter()
+        Self::OWN
+            .into_iter()
             .chain(FrameFault::ALL.map(FrameFault::name))
             .chain(ChainFault::ALL.map(ChainFault::name))
+            .chain(Refused::ALL.map(Refused::name))
             .nth(index)
             .unwrap_or("unknown")
     }
@@ -105,21 +134,18 @@ pub struct DirectionCounters {
     pub drops: Drops,
     /// Calls (interrupts) to the guest.
     pub calls: u64,
-    /// Times the limiter made frames wait.
-    pub throttled: u64,
 }
 
 impl fmt::Display for DirectionCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "frames={} segments={} bytes={} wire_bytes={} calls={} throttled={} drops={}",
+            "frames={} segments={} bytes={} wire_bytes={} calls={} drops={}",
             self.sent.frames,
             self.sent.segments,
             self.sent.bytes,
             self.sent.wire_bytes,
             self.calls,
-            self.throttled,
             self.drops.total(),
         )?;
         for (reason, count) in self.drops.iter() {
@@ -138,7 +164,7 @@ pub struct PortCounters {
     pub to_guest: DirectionCounters,
     /// Kicks seen.
     pub kicks: u64,
-    /// Times the shard woke up.
+    /// Turns that its uplink had.
     pub wakes: u64,
     /// Rings taken out of use because of what the guest or front-end did.
     pub broken_rings: u64,

@@ -1,262 +1,351 @@
-//! From the guest's transmit rings to the uplink, in direct mode: the limiter says when the ring
-//! is looked at, so what may not go yet waits in the guest, and nothing is dropped to hold a rate.
+//! From the guests to the uplink and to each other: the tree says who may send, and what may not go yet
+//! waits in the guest's ring, or, where a ring leads to several leaves, in the pool.
 //!
-//! A frame is completed after the uplink has taken it. Whatever a decision depends on is read from
-//! the guest's memory once and sent from that copy.
+//! A frame is completed after the uplink has taken it, or once it is in the pool. Whatever a decision
+//! depends on is read from the guest's memory once and sent from that copy.
 
-use std::os::fd::AsFd;
-
-use qos::{Demand, FrameShape, Time};
-use ring::net::{HEAD_LEN, Header, MAX_FRAME_LEN, MIN_FRAME_LEN};
-use ring::{FrameFault, HEADER_LEN, Offloads, inspect};
-use rustix::io::Errno;
+use qos::{Frame, FrameShape, Grant, Hold};
 
 use super::counters::DropReason;
+use super::judge::{Judged, keep_chain};
+use super::lan::Lan;
+use super::pool::{Target, Unit};
 use super::port::{Now, Port};
-use super::{Progress, VISIT_BYTES, VISIT_FRAMES, offload};
-use crate::poller::{Interest, Poller};
+use super::send::{Sent, mark};
+use super::tree::{Owner, Path};
+use super::work::{Turn, Work};
+use super::{BATCH, Progress, VISIT_BYTES, VISIT_FRAMES};
+use crate::switch::{Forward, TagChange};
 
-/// Frames between two publications: completions are never held longer than these take.
-const BATCH: usize = 64;
-
-/// How long frames wait for an uplink that is down before they are dropped, in nanoseconds.
-const DOWN_HOLD: u64 = 1_000_000_000;
-
-/// How often an uplink that is down is tried, in nanoseconds.
-pub(super) const DOWN_RETRY: u64 = 50_000_000;
-
-/// What became of one frame.
-enum Sent {
-    /// The uplink took it.
-    Yes(FrameShape),
-    /// It never will.
-    Dropped(DropReason),
-    /// Not now.
-    Full,
-    /// The uplink is down.
-    Down,
-}
-
-/// What became of one ring's turn.
-enum Turn {
-    Empty,
-    Some { frames: usize, bytes: u64 },
-    Held(Progress),
-}
-
-impl Port {
-    /// One visit to the transmit rings, in turn, within the budget.
-    pub(super) fn serve_from_guest(&mut self, now: &mut Now, poller: &Poller) -> Progress {
-        if self.draining {
-            return Progress::Idle;
-        }
-        let (mut frames, mut bytes) = (0, 0);
-        let mut empty = 0;
-        while empty < self.pairs.len() {
-            if !self.from_guest.ready(now.time()) {
-                return self.throttle_from_guest(now.time(), poller);
-            }
+impl Lan {
+    /// One visit to what guests send, within the budget.
+    pub(super) fn serve_from_guest(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.retry(turn.now);
+        let (mut frames, mut bytes) = (0, 0_u64);
+        while let Some(grant) = self.from.engine.peek(turn.now.time()) {
             if frames >= VISIT_FRAMES || bytes >= VISIT_BYTES {
+                self.from.engine.abort(Hold::Later);
                 return Progress::More;
             }
-            let pair = self.next_transmit;
-            self.next_transmit = (pair + 1) % self.pairs.len();
-            match self.transmit_turn(pair, now, poller) {
-                Turn::Empty => empty += 1,
-                Turn::Some {
-                    frames: f,
-                    bytes: b,
-                } => {
-                    empty = 0;
-                    frames += f;
-                    bytes += b;
-                    *now = Now::read();
+            let sent = match (grant.frame, self.from.owner(grant.leaf)) {
+                (None, Owner::Port(port, path)) => self.send_from_ring(&grant, port, path, turn),
+                (Some(frame), Owner::Flood) => self.replicate(frame, turn),
+                // Its port may be gone by now.
+                (Some(frame), _) => self.send_from_pool(&grant, frame, turn),
+                (None, _) => {
+                    self.from.engine.abort(Hold::Empty);
+                    0
                 }
-                Turn::Held(progress) => return progress,
-            }
-        }
-        self.demand = Demand::Fresh;
-        self.wait_for_kicks(poller)
-    }
-
-    /// Nothing may go before the limiter's time; without frames there is nothing to wake for.
-    fn throttle_from_guest(&mut self, now: Time, poller: &Poller) -> Progress {
-        if matches!(self.wait_for_kicks(poller), Progress::Idle) {
-            return Progress::Idle;
-        }
-        self.demand = Demand::Backlogged;
-        self.counters.from_guest.throttled += 1;
-        self.from_guest
-            .next_wake(now)
-            .map_or(Progress::More, |at| Progress::At(at.ceil_nanos()))
-    }
-
-    /// Asks for kicks on empty rings; [`Progress::More`] if one is not empty after all.
-    fn wait_for_kicks(&mut self, poller: &Poller) -> Progress {
-        let mut progress = Progress::Idle;
-        for pair in 0..self.pairs.len() {
-            let Some(running) = self.pairs[pair].transmit.active() else {
-                continue;
             };
-            if running.ring.pending() > 0 {
-                progress = Progress::More;
-                continue;
-            }
-            match running.ask_for_kick(self.polling) {
-                Ok(false) => {}
-                Ok(true) => progress = Progress::More,
-                Err(fault) => self.break_ring(2 * pair + 1, &fault, poller),
+            frames += 1;
+            turn.moved += usize::from(sent > 0);
+            bytes += u64::from(sent);
+            if frames % BATCH == 0 {
+                turn.publish();
+                turn.now = Now::read();
             }
         }
-        progress
+        Self::collect(&mut self.from, true, turn);
+        Self::progress(&mut self.from, turn.now)
     }
 
-    fn transmit_turn(&mut self, pair: usize, now: &Now, poller: &Poller) -> Turn {
-        let Some(running) = self.pairs[pair].transmit.active() else {
-            return Turn::Empty;
+    /// Sends the next frame of a ring, if it goes the way that was granted; bytes sent.
+    fn send_from_ring(
+        &mut self,
+        grant: &Grant,
+        index: u32,
+        path: Path,
+        turn: &mut Turn<'_>,
+    ) -> u32 {
+        if path == Path::Uplink && !self.tries(turn.now) {
+            self.from.engine.abort(Hold::Blocked);
+            self.held.push(grant.leaf);
+            return 0;
+        }
+        let Some(port) = turn.ports.get_mut(index) else {
+            self.from.engine.abort(Hold::Empty);
+            return 0;
+        };
+        if let Some(cut) = port.cut[path as usize] {
+            return self.send_rest(grant, index, cut, path, turn);
+        }
+        let Some(pair) = port.sending_pair(path).filter(|_| !turn.draining) else {
+            self.from.engine.abort(Hold::Empty);
+            self.rest(index, turn);
+            return 0;
+        };
+        let Some(running) = port.pairs[pair].transmit.active() else {
+            return 0;
         };
         running.no_kicks();
-        let offloads = offload::from_guest(self.features);
-        let (mut frames, mut bytes) = (0, 0);
-        let mut held = None;
-        while frames < BATCH && self.from_guest.ready(now.time()) {
-            let Some(running) = self.pairs[pair].transmit.active() else {
-                break;
-            };
-            match running.ring.pop(&mut self.chain) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(fault) => {
-                    self.break_ring(2 * pair + 1, &fault, poller);
-                    break;
-                }
+        match running.ring.pop(&mut turn.work.chain) {
+            Ok(true) => {}
+            Ok(false) => {
+                port.pairs[pair].empty = true;
+                return 0;
             }
-            frames += 1;
-            bytes += self.chain.readable_len();
-            let mut sent = self.transmit_frame(pair, offloads);
-            if matches!(sent, Sent::Down) {
-                sent = self.uplink_down(now.nanos);
-            } else {
-                self.uplink_down_since = None;
+            Err(fault) => {
+                port.break_ring(2 * pair + 1, &fault, turn.poller);
+                return 0;
             }
-            match sent {
-                Sent::Yes(shape) => {
-                    let cost = self.framing.cost(shape);
-                    self.from_guest.commit(now.time(), cost, self.demand);
-                    self.counters.from_guest.sent.add(shape.len, cost);
-                }
-                Sent::Dropped(reason) => self.counters.from_guest.drops.add(reason, 1),
-                Sent::Full => held = Some(self.wait_for_uplink(pair, poller)),
-                Sent::Down => held = Some(Progress::At(now.nanos + DOWN_RETRY)),
-            }
-            let Some(running) = self.pairs[pair].transmit.active() else {
-                break;
-            };
-            if held.is_some() {
-                running.ring.put_back(1);
-                break;
-            }
-            running.ring.complete(self.chain.head(), 0);
         }
-        if let Some(running) = self.pairs[pair].transmit.active()
-            && running.publish()
+        match self.judge(port, turn.work, turn.now) {
+            Err(reason) => {
+                port.counters.from_guest.drops.add(reason, 1);
+                complete(port, pair, turn.work);
+                0
+            }
+            Ok(judged) if judged.path() != path => {
+                self.turn_to(judged.path(), index, pair, turn);
+                0
+            }
+            Ok(judged) => self.send_judged(grant, index, pair, &judged, turn),
+        }
+    }
+
+    /// The frame in the ring goes another way than was granted: it waits for leave to go there.
+    fn turn_to(&mut self, path: Path, index: u32, pair: usize, turn: &mut Turn<'_>) {
+        let Some(port) = turn.ports.get_mut(index) else {
+            return;
+        };
+        port.pairs[pair].path = path;
+        if let Some(running) = port.pairs[pair].transmit.active() {
+            running.ring.put_back(1);
+        }
+        if let Some(leaf) = port.from.first(path) {
+            self.from.engine.abort(Hold::Later);
+            self.from.engine.backlogged(leaf, turn.now.time());
+        }
+    }
+
+    /// A port has nothing for this leaf: asks for kicks.
+    fn rest(&mut self, index: u32, turn: &mut Turn<'_>) {
+        if let Some(port) = turn.ports.get_mut(index)
+            && port.await_frames(turn.polling)
         {
-            self.counters.from_guest.calls += 1;
-        }
-        match held {
-            Some(progress) => Turn::Held(progress),
-            None if frames == 0 => Turn::Empty,
-            None => Turn::Some { frames, bytes },
+            self.frames_wait(port, turn.now);
         }
     }
 
-    /// Sends the frame in `self.chain`.
-    fn transmit_frame(&mut self, pair: usize, offloads: Offloads) -> Sent {
-        if let Err(fault) = self.chain.verdict() {
-            return Sent::Dropped(DropReason::Chain(fault));
-        }
-        let frame_len = self.chain.frame_len();
-        if frame_len > MAX_FRAME_LEN {
-            return Sent::Dropped(DropReason::Frame(FrameFault::TooLong));
-        }
-        let total = HEADER_LEN + frame_len as usize;
-        let wanted = if total <= self.scratch.len() {
-            total
-        } else {
-            HEADER_LEN + HEAD_LEN
-        };
-        let copied = self.chain.copy_to(0, &mut self.scratch[..wanted]);
-        let shape = match self.shape(copied, frame_len, offloads) {
-            Ok(shape) => shape,
-            Err(reason) => return Sent::Dropped(reason),
-        };
-        let Some(uplink) = self.tap.queues().get(pair).map(AsFd::as_fd) else {
-            return Sent::Dropped(DropReason::UplinkRefused);
-        };
-        let prefix = &self.scratch[..copied];
-        let written = if copied == total {
-            rustix::io::write(uplink, prefix)
-        } else {
-            ring::write_vectored(uplink, prefix, &self.chain, copied, &mut self.iovecs)
-                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
-        };
-        match written {
-            Ok(_) => Sent::Yes(shape),
-            Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => Sent::Full,
-            Err(Errno::IO | Errno::NETDOWN | Errno::BADFD) => Sent::Down,
-            Err(_) => Sent::Dropped(DropReason::UplinkRefused),
+    /// Frames wait in some ring of a port whose frames wait there.
+    pub(super) fn frames_wait(&mut self, port: &Port, now: Now) {
+        for path in [Path::Uplink, Path::Local] {
+            let waits = |pair: &super::port::Pair| !pair.empty && pair.path == path;
+            if port.pairs.iter().any(waits)
+                && let Some(leaf) = port.from.first(path)
+            {
+                self.from.engine.backlogged(leaf, now.time());
+            }
         }
     }
 
-    /// What the copied frame takes on the wire; its header is replaced by what the uplink is to do.
-    fn shape(
+    /// Sends a frame that goes the way that was granted.
+    fn send_judged(
         &mut self,
-        copied: usize,
-        frame_len: u32,
-        offloads: Offloads,
-    ) -> Result<FrameShape, DropReason> {
-        let runt = DropReason::Frame(FrameFault::Runt);
-        let (header, head) = self.scratch[..copied].split_first_chunk_mut().ok_or(runt)?;
-        if let Some(mac) = self.mac
-            && head.get(6..12) != Some(&mac.octets()[..])
+        grant: &Grant,
+        index: u32,
+        pair: usize,
+        judged: &Judged,
+        turn: &mut Turn<'_>,
+    ) -> u32 {
+        let cost = grant.framing.cost(judged.shape);
+        if judged.path() == Path::Uplink
+            && cost.segments > 1
+            && cost.wire_bytes > grant.quantum
+            && grant.segments(judged.shape) < cost.segments
+            && turn.work.pool.has_room()
         {
-            return Err(DropReason::SourceAddress);
+            // Its parts go one after the other, from a copy, so that the ring's order holds.
+            let cut = self.copy(index, pair, judged, turn);
+            complete_pair(index, pair, turn);
+            let Some(cut) = cut else { return 0 };
+            if let Some(port) = turn.ports.get_mut(index) {
+                port.cut[Path::Uplink as usize] = Some(cut);
+            }
+            return self.send_rest(grant, index, cut, Path::Uplink, turn);
         }
-        if Header::is_plain(header) {
-            // Nothing of the frame matters then but its length: most small frames go this way.
-            *header = [0; HEADER_LEN];
-            return if frame_len < MIN_FRAME_LEN {
-                Err(runt)
-            } else {
-                Ok(FrameShape::single(frame_len))
-            };
-        }
-        let facts = inspect(header, head, frame_len, offloads).map_err(DropReason::Frame)?;
-        *header = facts.header();
-        Ok(FrameShape {
-            len: facts.frame_len,
-            headers: u32::from(facts.headers_len),
-            gso_size: u32::from(facts.gso_size),
-        })
-    }
-
-    /// Holds frames for a while, then drops them, so that an uplink that stays down does not keep
-    /// frames that nobody waits for any more.
-    fn uplink_down(&mut self, nanos: u64) -> Sent {
-        let since = *self.uplink_down_since.get_or_insert(nanos);
-        if nanos.saturating_sub(since) >= DOWN_HOLD {
-            Sent::Dropped(DropReason::UplinkDown)
-        } else {
-            Sent::Down
-        }
-    }
-
-    fn wait_for_uplink(&mut self, pair: usize, poller: &Poller) -> Progress {
-        let interest = Interest {
-            writable: true,
-            ..self.pairs[pair].interest
+        // Before the uplink's tag and header change the frame where it lies.
+        let copy = match judged.forward {
+            Forward::Flood(flood) if self.floods(&flood) => {
+                let target = Target::Flood(flood);
+                Some(keep_chain(judged, target, Some(index), 0, turn.work))
+            }
+            _ => None,
         };
-        self.watch_uplink(pair, interest, poller);
-        Progress::Idle
+        let sent = match judged.forward {
+            Forward::Uplink(change) => self.write_chain(pair, judged, change, turn.work),
+            Forward::Flood(_) if self.uplink.queues() == 0 => Sent::Yes,
+            Forward::Flood(flood) => {
+                let change = flood.uplink().unwrap_or(TagChange::Keep);
+                self.write_chain(pair, judged, change, turn.work)
+            }
+            Forward::Port(delivery) => {
+                self.cut_through(index, judged, delivery, turn);
+                Sent::Yes
+            }
+        };
+        if judged.path() == Path::Uplink && !self.took(sent, grant, turn) {
+            if let Some(number) = copy.flatten() {
+                turn.work.pool.free(number);
+            }
+            let running = turn.ports.get_mut(index);
+            let running = running.and_then(|port| port.pairs[pair].transmit.active());
+            if let Some(running) = running {
+                running.ring.put_back(1);
+            }
+            return 0;
+        }
+        // The other guests have it even if the uplink is down.
+        if let Some(number) = copy {
+            self.queue_flood(number, Some(index), turn);
+        }
+        let Some(port) = turn.ports.get_mut(index) else {
+            return 0;
+        };
+        match sent {
+            Sent::Refused(reason) => port.counters.from_guest.drops.add(reason, 1),
+            Sent::Down => port
+                .counters
+                .from_guest
+                .drops
+                .add(DropReason::UplinkDown, 1),
+            Sent::Yes | Sent::Full => {
+                self.from.engine.commit(judged.shape);
+                port.counters.from_guest.sent.add(judged.shape.len, cost);
+            }
+        }
+        complete(port, pair, turn.work);
+        judged.shape.len
+    }
+
+    /// Copies the frame in the chain into the pool, as it goes to the uplink; its number.
+    fn copy(
+        &mut self,
+        index: u32,
+        pair: usize,
+        judged: &Judged,
+        turn: &mut Turn<'_>,
+    ) -> Option<u32> {
+        let target = match judged.forward {
+            Forward::Port(delivery) => Target::Port(delivery.port),
+            Forward::Uplink(_) | Forward::Flood(_) => Target::Uplink,
+        };
+        let number = keep_chain(judged, target, Some(index), pair, turn.work)?;
+        match judged.forward {
+            Forward::Uplink(change) => turn.work.pool.retag(number, change),
+            Forward::Port(delivery) => turn.work.pool.retag(number, delivery.tag),
+            Forward::Flood(flood) => {
+                self.flood_chain(index, judged, turn);
+                turn.work
+                    .pool
+                    .retag(number, flood.uplink().unwrap_or(TagChange::Keep));
+            }
+        }
+        Some(number)
+    }
+
+    /// Sends on a super-frame of a ring of which parts have gone.
+    fn send_rest(
+        &mut self,
+        grant: &Grant,
+        index: u32,
+        cut: u32,
+        path: Path,
+        turn: &mut Turn<'_>,
+    ) -> u32 {
+        let Some(unit) = turn.work.pool.get(cut).copied() else {
+            return 0;
+        };
+        let Some((sent, part)) = self.send_unit(grant, cut, unit.left, false, turn) else {
+            return 0;
+        };
+        let left = unit.left.after(part);
+        let Some(port) = turn.ports.get_mut(index) else {
+            return 0;
+        };
+        if sent {
+            self.from.engine.commit(part);
+            let cost = grant.framing.cost(part);
+            port.counters.from_guest.sent.add(part.len, cost);
+        }
+        match left.filter(|_| sent) {
+            Some(left) => {
+                if let Some(unit) = turn.work.pool.get_mut(cut) {
+                    unit.left = left;
+                }
+            }
+            None => {
+                port.cut[path as usize] = None;
+                turn.work.pool.free(cut);
+            }
+        }
+        part.len
+    }
+
+    /// Sends what the tree has at the head of a leaf, or hands it to its receiver.
+    fn send_from_pool(&mut self, grant: &Grant, frame: Frame, turn: &mut Turn<'_>) -> u32 {
+        let number = number(frame);
+        let Some(unit) = turn.work.pool.get(number).copied() else {
+            self.from.engine.commit(frame.shape);
+            return 0;
+        };
+        if let Target::Port(_) = unit.target {
+            if grant.mark {
+                mark(number, turn.work);
+            }
+            self.from.engine.commit(frame.shape);
+            self.count_sent(&unit, frame.shape, grant, turn);
+            if let Some(unit) = turn.work.pool.get_mut(number) {
+                unit.left = frame.shape;
+            }
+            self.hand_over(number, Path::Local, turn);
+            return frame.shape.len;
+        }
+        if !self.tries(turn.now) {
+            self.from.engine.abort(Hold::Blocked);
+            self.held.push(grant.leaf);
+            return 0;
+        }
+        if grant.mark {
+            mark(number, turn.work);
+        }
+        let Some((sent, part)) = self.send_unit(grant, number, frame.shape, frame.whole, turn)
+        else {
+            return 0;
+        };
+        let part = if sent { part } else { frame.shape };
+        if sent {
+            self.count_sent(&unit, part, grant, turn);
+        }
+        if self.from.engine.commit(part).is_some() {
+            turn.work.pool.free(number);
+        }
+        part.len
+    }
+
+    fn count_sent(&self, unit: &Unit, shape: FrameShape, grant: &Grant, turn: &mut Turn<'_>) {
+        if let Some(port) = unit.source.and_then(|port| turn.ports.get_mut(port)) {
+            let cost = grant.framing.cost(shape);
+            port.counters.from_guest.sent.add(shape.len, cost);
+        }
+    }
+}
+
+/// The number of a frame in the pool.
+pub(super) fn number(frame: Frame) -> u32 {
+    u32::try_from(frame.token).unwrap_or(u32::MAX)
+}
+
+/// Completes the frame in the chain.
+pub(super) fn complete(port: &mut Port, pair: usize, work: &mut Work) {
+    if let Some(running) = port.pairs[pair].transmit.active() {
+        running.ring.complete(work.chain.head(), 0);
+        work.touch(port.index, 2 * pair + 1);
+    }
+}
+
+fn complete_pair(index: u32, pair: usize, turn: &mut Turn<'_>) {
+    if let Some(port) = turn.ports.get_mut(index) {
+        complete(port, pair, turn.work);
     }
 }

@@ -10,12 +10,12 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use qos::engine::ClassSnapshot;
 use ring::{GuestMap, RingLayout};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
+use super::change::{Applied, Change, ChangeError};
 use super::counters::PortCounters;
-use super::port::PortSettings;
-use crate::uplink::Tap;
 
 /// Commands that may wait; a sender past this blocks until the shard has taken some.
 const DEPTH: usize = 64;
@@ -39,14 +39,33 @@ pub struct RingStart {
     pub enabled: bool,
 }
 
-/// The answer to [`Command::AddPort`]: the tap comes back when it cannot be served.
-pub type Added = Result<(), Box<(io::Error, Tap)>>;
+/// Names a port of a shard for as long as the port is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u32);
 
-/// What other threads ask of a shard. Rings are named by the vring index of the front-end.
+/// Names an uplink of a shard for as long as the uplink is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LanId(pub u32);
+
+/// What other threads ask of a shard.
 #[derive(Debug)]
 pub enum Command {
-    /// Serve a guest on this tap. Its carrier stays off until the guest's rings run.
-    AddPort(Box<(Tap, PortSettings)>, SyncSender<Added>),
+    /// Serve something else from now on; answered when it holds.
+    Change(Box<Change>, SyncSender<Result<Applied, ChangeError>>),
+    /// For one port; nothing happens if it is not there.
+    Port(PortId, PortCommand),
+    /// Answered with what every class of an uplink's two trees did and is doing, of what guests send and
+    /// of what they receive; with nothing if there is no such uplink.
+    Classes(LanId, SyncSender<Option<[Vec<ClassSnapshot>; 2]>>),
+    /// Take nothing more, deliver what is queued until the deadline (monotonic nanoseconds), answer.
+    Drain(u64, SyncSender<()>),
+    /// End the thread, which gives the uplinks back.
+    End,
+}
+
+/// What is asked of one port. Rings are named by the vring index of the front-end.
+#[derive(Debug)]
+pub enum PortCommand {
     /// Start a ring, replacing it if it runs.
     Start(usize, Box<RingStart>),
     /// Stop a ring; answered with the index of the first entry that was not completed.
@@ -67,14 +86,10 @@ pub enum Command {
     Detach(SyncSender<()>),
     /// Announce this address to the uplink by a reverse ARP request.
     Announce([u8; 6]),
-    /// The guest's link has this MTU, in bytes.
+    /// The uplink behind the port has been given this MTU, in bytes.
     Mtu(u16),
-    /// Take nothing more, deliver what is queued until the deadline (monotonic nanoseconds), answer.
-    Drain(u64, SyncSender<()>),
     /// Answered with a copy of the counters.
     Counters(SyncSender<PortCounters>),
-    /// End the thread, which gives the taps back.
-    End,
 }
 
 /// The sending half; cheap to clone.
@@ -123,6 +138,42 @@ impl ShardHandle {
     }
 }
 
+/// The way to one port of a shard; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PortHandle {
+    shard: ShardHandle,
+    port: PortId,
+}
+
+impl ShardHandle {
+    /// The way to one of its ports.
+    pub fn port(&self, port: PortId) -> PortHandle {
+        PortHandle {
+            shard: self.clone(),
+            port,
+        }
+    }
+}
+
+impl PortHandle {
+    /// Hands `command` to the port.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when its thread has ended.
+    pub fn send(&self, command: PortCommand) -> Result<(), ShardGone> {
+        self.shard.send(Command::Port(self.port, command))
+    }
+
+    /// As [`ShardHandle::ask`], of the port.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when the shard's thread has ended, or the port is not there any more.
+    pub fn ask<T>(&self, make: impl FnOnce(SyncSender<T>) -> PortCommand) -> Result<T, ShardGone> {
+        self.shard
+            .ask(|answer| Command::Port(self.port, make(answer)))
+    }
+}
+
 /// The receiving half, owned by the shard.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -166,14 +217,18 @@ mod tests {
     #[test]
     fn an_answer_comes_back_to_the_one_who_asked() {
         let (mailbox, handle) = Mailbox::new().unwrap();
-        let asker = std::thread::spawn(move || handle.ask(|answer| Command::Stop(3, answer)));
+        let asker = std::thread::spawn(move || {
+            handle
+                .port(PortId(7))
+                .ask(|answer| PortCommand::Stop(3, answer))
+        });
         let command = loop {
             if let Some(command) = mailbox.take() {
                 break command;
             }
             std::thread::yield_now();
         };
-        let Command::Stop(3, answer) = command else {
+        let Command::Port(PortId(7), PortCommand::Stop(3, answer)) = command else {
             panic!("not what was sent")
         };
         answer.send(17).unwrap();
@@ -184,6 +239,6 @@ mod tests {
     fn asking_a_shard_that_has_ended_is_an_error_and_does_not_hang() {
         let (mailbox, handle) = Mailbox::new().unwrap();
         drop(mailbox);
-        assert!(handle.ask(Command::Detach).is_err());
+        assert!(handle.port(PortId(0)).ask(PortCommand::Detach).is_err());
     }
 }

@@ -1,42 +1,59 @@
-//! The packet path: one thread that owns ports, their limiters and their uplink queues outright.
+//! The packet path: one thread that owns ports, the uplinks they are behind, and their trees outright.
 //!
-//! It sleeps until a guest kicks, the uplink has frames, a limiter's time has come or the mailbox
-//! has a command; then it visits each direction within a budget, so that no guest keeps it from
-//! another. Nothing on the way of a frame locks or allocates.
+//! It sleeps until a guest kicks, an uplink has frames, a class may send again or the mailbox has a
+//! command; then every uplink with anything to do has a turn within a budget, so that no guest keeps it
+//! from another. Nothing on the way of a frame locks or allocates.
 
-mod backlog;
+mod change;
 mod commands;
 mod counters;
 mod from_guest;
+mod judge;
+mod lan;
+mod local;
 mod mailbox;
 pub(crate) mod offload;
+mod pool;
 mod port;
 mod rarp;
+mod send;
 mod slot;
+mod stage;
+mod tag;
 mod to_guest;
 mod token;
+mod tree;
+mod work;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::lan::Lan;
 use self::mailbox::Mailbox;
-use self::port::{Now, Port};
+use self::port::{Now, Ports};
 use self::token::{Kind, Token};
+use self::work::{Turn, Work};
 use crate::poller::{Interest, Poller, Ready};
-use crate::uplink::Tap;
+use crate::uplink::{Device, Uplink};
 
+pub use self::change::{Applied, Change, ChangeError, LanChange, PortChange, TreesChange};
 pub use self::counters::{DirectionCounters, DropReason, Drops, PortCounters};
-pub use self::mailbox::{Added, Command, RingStart, ShardGone, ShardHandle};
-pub use self::port::PortSettings;
+pub use self::mailbox::{
+    Command, LanId, PortCommand, PortHandle, PortId, RingStart, ShardGone, ShardHandle,
+};
 
-/// Frames one direction of a port may move before the others have their turn.
+/// Frames one direction of an uplink may move before the others have their turn.
 const VISIT_FRAMES: usize = 256;
 
-/// Bytes one direction of a port may move before the others have their turn.
+/// Bytes one direction of an uplink may move before the others have their turn.
 const VISIT_BYTES: u64 = 2 << 20;
 
-/// When a port wants to be visited again.
+/// Frames between two publications: completions are never held longer than these take.
+const BATCH: usize = 64;
+
+/// When an uplink wants another turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     /// When something happens.
@@ -64,27 +81,42 @@ impl Progress {
 pub struct Shard {
     poller: Poller,
     mailbox: Mailbox,
-    ports: Vec<Port>,
+    lans: Vec<Option<Box<Lan>>>,
+    ports: Ports,
+    work: Work,
+    /// Uplinks that have something to do, by their numbers.
+    pending: VecDeque<u32>,
+    /// And those that will have, and when (monotonic nanoseconds).
+    due: BTreeSet<(u64, u32)>,
     poll: Duration,
+    polling: bool,
     drain: Option<commands::Drain>,
     ended: bool,
 }
 
 impl Shard {
-    /// Starts a packet thread that polls for `poll` before it sleeps. It ends by [`Command::End`]
-    /// and gives the taps back.
+    /// Starts a packet thread that polls for `poll` before it sleeps and holds at most `pool_bytes` of
+    /// frames in memory. It ends by [`Command::End`] and gives the uplinks back.
     ///
     /// # Errors
     /// When the process is out of descriptors or threads.
-    pub fn spawn(poll: Duration) -> io::Result<(ShardHandle, JoinHandle<Vec<Tap>>)> {
+    pub fn spawn(
+        poll: Duration,
+        pool_bytes: u64,
+    ) -> io::Result<(ShardHandle, JoinHandle<Vec<Uplink>>)> {
         let poller = Poller::new()?;
         let (mailbox, handle) = Mailbox::new()?;
         poller.add(mailbox.fd(), Token::MAILBOX.encode(), Interest::READ)?;
         let shard = Self {
             poller,
             mailbox,
-            ports: Vec::new(),
+            lans: Vec::new(),
+            ports: Ports::default(),
+            work: Work::new(pool_bytes),
+            pending: VecDeque::new(),
+            due: BTreeSet::new(),
             poll,
+            polling: false,
             drain: None,
             ended: false,
         };
@@ -92,92 +124,190 @@ impl Shard {
         Ok((handle, thread.spawn(move || shard.run())?))
     }
 
-    fn run(mut self) -> Vec<Tap> {
+    fn run(mut self) -> Vec<Uplink> {
         let mut ready = Vec::with_capacity(64);
-        let (mut progress, mut poll_until) = (Progress::Idle, 0);
-        let mut polling = false;
+        let mut poll_until = 0;
         while !self.ended {
-            let block = progress != Progress::More && !polling;
-            if let Err(error) = self.sleep(progress, block, &mut ready) {
+            if let Err(error) = self.sleep(&mut ready) {
                 // Without readiness there is no service, and no way to mend it from here.
                 log::error!("shard=0 state=ended: epoll failed: {error}; restart the daemon");
                 break;
             }
             self.note(&ready);
-            let mut now = Now::read();
-            let before = self.frames();
-            let polled = polling;
-            progress = self.visit(&mut now, polled);
+            let now = Now::read();
+            self.wake_due(now);
+            if self.polling {
+                self.look_at_rings();
+            }
+            let moved = self.serve(now);
             if !self.poll.is_zero() {
-                if self.frames() != before {
+                if moved {
                     let window = u64::try_from(self.poll.as_nanos()).unwrap_or(u64::MAX);
                     poll_until = now.nanos.saturating_add(window);
                 }
-                polling = now.nanos < poll_until;
-                if polled && !polling {
+                let polled = self.polling;
+                self.polling = now.nanos < poll_until;
+                if polled && !self.polling {
                     // The last look asks for kicks, which the polled ones did not.
-                    progress = self.visit(&mut now, false);
+                    self.look_at_rings();
+                    self.serve(now);
                 }
             }
+            self.answer_drain(now);
         }
-        self.ports.into_iter().map(|port| port.tap).collect()
+        let lans = self.lans.into_iter().flatten();
+        lans.map(|lan| lan.uplink).collect()
     }
 
-    /// Frames moved so far.
-    fn frames(&self) -> u64 {
-        let moved = |port: &Port| {
-            let counters = &port.counters;
-            counters
-                .from_guest
-                .sent
-                .frames
-                .wrapping_add(counters.to_guest.sent.frames)
-        };
-        self.ports.iter().map(moved).fold(0, u64::wrapping_add)
-    }
-
-    fn sleep(&mut self, progress: Progress, block: bool, ready: &mut Vec<Ready>) -> io::Result<()> {
-        self.poller.wake_at(match progress {
-            Progress::At(at) => Some(at),
-            Progress::Idle | Progress::More => None,
+    fn sleep(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let drain = self.drain.as_ref().and_then(|drain| drain.deadline);
+        let due = self.due.first().map(|(at, _)| *at);
+        self.poller.wake_at(match drain {
+            Some(deadline) => Some(due.map_or(deadline, |due| due.min(deadline))),
+            None => due,
         })?;
+        let block = self.pending.is_empty() && !self.polling;
         self.poller.wait(block, ready)
     }
 
-    /// Takes notice of what became ready. Rings and uplinks are looked at anyway at a visit.
+    /// Takes notice of what became ready.
     fn note(&mut self, ready: &[Ready]) {
         for report in ready {
             let token = Token::decode(report.token);
+            let index = u32::try_from(token.port).unwrap_or(u32::MAX);
             match token.kind {
                 Kind::Mailbox => self.take_commands(),
-                Kind::Transmit(_) | Kind::Receive(_) => {
-                    if let Some(port) = self.ports.get_mut(token.port) {
-                        port.counters.kicks += 1;
-                    }
-                }
-                Kind::Uplink(pair) => {
-                    let Some(port) = self.ports.get_mut(token.port) else {
-                        continue;
-                    };
-                    if report.broken {
-                        port.uplink_is_gone(&self.poller);
-                    } else if report.writable {
-                        port.uplink_writable(pair, &self.poller);
-                    }
+                Kind::Transmit(pair) => self.kicked(index, pair, true),
+                Kind::Receive(pair) => self.kicked(index, pair, false),
+                Kind::Uplink(queue) => self.uplink_ready(index, queue, report),
+            }
+        }
+    }
+
+    /// A guest has kicked a ring.
+    fn kicked(&mut self, index: u32, pair: usize, transmit: bool) {
+        let Some(port) = self.ports.get_mut(index) else {
+            return;
+        };
+        port.counters.kicks += 1;
+        let Some(Some(lan)) = self.lans.get_mut(port.lan as usize) else {
+            return;
+        };
+        let now = Now::read();
+        if transmit {
+            lan.frames_came(port, pair, now);
+        } else {
+            lan.unblock(port, now);
+        }
+        if !lan.pending {
+            lan.pending = true;
+            self.pending.push_back(lan.index);
+        }
+    }
+
+    fn uplink_ready(&mut self, index: u32, queue: usize, report: &Ready) {
+        let Some(Some(lan)) = self.lans.get_mut(index as usize) else {
+            return;
+        };
+        // A packet socket reports an interface that went down as an error, which a read takes away.
+        let error = report.broken && matches!(lan.uplink.device(), Device::Packet(_));
+        if report.broken && !error {
+            lan.is_gone(&self.poller);
+        }
+        if report.writable {
+            lan.writable(&self.poller, Now::read());
+        }
+        if (report.readable || error)
+            && let Some(queue) = lan.queues.get_mut(queue)
+        {
+            queue.readable = true;
+        }
+        if !lan.pending {
+            lan.pending = true;
+            self.pending.push_back(index);
+        }
+    }
+
+    /// Uplinks whose time has come have something to do.
+    fn wake_due(&mut self, now: Now) {
+        while let Some(&(at, index)) = self.due.first()
+            && at <= now.nanos
+        {
+            self.due.pop_first();
+            if let Some(Some(lan)) = self.lans.get_mut(index as usize) {
+                lan.due = None;
+                if !lan.pending {
+                    lan.pending = true;
+                    self.pending.push_back(index);
                 }
             }
         }
     }
 
-    fn visit(&mut self, now: &mut Now, polling: bool) -> Progress {
-        let mut progress = Progress::Idle;
-        for port in &mut self.ports {
-            port.polling = polling;
-            port.counters.wakes += 1;
-            let from = port.serve_from_guest(now, &self.poller);
-            let to = port.serve_to_guest(now, &self.poller);
-            progress = progress.sooner(from).sooner(to);
+    /// Takes all rings for kicked: nobody kicks while we poll.
+    fn look_at_rings(&mut self) {
+        let now = Now::read();
+        for port in self.ports.iter_mut() {
+            let Some(Some(lan)) = self.lans.get_mut(port.lan as usize) else {
+                continue;
+            };
+            if !port
+                .pairs
+                .iter()
+                .any(|pair| pair.transmit.is_active() || pair.receive.is_active())
+            {
+                continue;
+            }
+            for pair in 0..port.pairs.len() {
+                if port.pairs[pair].transmit.is_active() {
+                    lan.frames_came(port, pair, now);
+                }
+            }
+            lan.unblock(port, now);
+            if !lan.pending {
+                lan.pending = true;
+                self.pending.push_back(lan.index);
+            }
         }
-        progress.sooner(self.drain_progress(*now))
+    }
+
+    /// Gives every uplink with something to do its turn; whether any frame moved.
+    fn serve(&mut self, now: Now) -> bool {
+        let mut moved = false;
+        for _ in 0..self.pending.len() {
+            let Some(index) = self.pending.pop_front() else {
+                break;
+            };
+            let Some(Some(lan)) = self.lans.get_mut(index as usize) else {
+                continue;
+            };
+            let mut turn = Turn {
+                polling: self.polling,
+                draining: self.drain.is_some(),
+                ..Turn::new(&mut self.ports, &mut self.work, &self.poller, now)
+            };
+            lan.pending = false;
+            let progress = lan.serve(&mut turn);
+            moved |= turn.moved > 0;
+            let due = match progress {
+                Progress::Idle => None,
+                Progress::At(at) => Some(at),
+                Progress::More => {
+                    lan.pending = true;
+                    self.pending.push_back(index);
+                    None
+                }
+            };
+            if lan.due != due {
+                if let Some(old) = lan.due {
+                    self.due.remove(&(old, index));
+                }
+                if let Some(at) = due {
+                    self.due.insert((at, index));
+                }
+                lan.due = due;
+            }
+        }
+        moved
     }
 }

@@ -1,161 +1,99 @@
-//! A port: one guest NIC, its queue pairs, its uplink and its limits.
+//! A port: one guest NIC, its queue pairs, and its place in the trees of its uplink.
 
-use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use qos::{Demand, Framing, Limiter, LimiterConfig, Rate, Time};
-use ring::{Chain, Gather, GuestMap, IoVecs};
+use qos::LeafKey;
+use ring::GuestMap;
+use virtio_bindings::virtio_net as bits;
 
-use super::backlog::Backlog;
 use super::counters::PortCounters;
+use super::offload::{self, GUEST_USO4, GUEST_USO6, has};
 use super::slot::Slot;
 use super::token::{Kind, Token};
-use crate::args::MacAddr;
-use crate::poller::{Interest, Poller};
-use crate::uplink::Tap;
+use super::tree::{Path, PortTree};
+use crate::poller::Poller;
 
-/// What a port is given for its life.
-#[derive(Clone, Debug)]
-pub struct PortSettings {
-    /// Queue pairs; the uplink has as many queues.
-    pub queues: usize,
-    /// Limit of what the guest sends.
-    pub from_guest: LimiterConfig,
-    /// Limit of what the guest receives.
-    pub to_guest: LimiterConfig,
-    /// What the wire adds to a frame.
-    pub framing: Framing,
-    /// The address this port owns; frames from another source are dropped.
-    pub mac: Option<MacAddr>,
-}
-
-/// A transmit and a receive ring, and the uplink queue that goes with them.
+/// A transmit and a receive ring.
 #[derive(Debug)]
 pub(super) struct Pair {
     /// From-guest.
     pub(super) transmit: Slot,
     /// To-guest.
     pub(super) receive: Slot,
-    pub(super) backlog: Backlog,
-    /// What the uplink queue is watched for.
-    pub(super) interest: Interest,
-    /// Since when (monotonic nanoseconds) the guest has had no buffers for a frame that waits.
-    pub(super) blocked_since: Option<u64>,
-    /// The guest left a frame waiting for so long that what does not fit is dropped at once, until
-    /// something fits again.
-    pub(super) stalled: bool,
-    /// Whether the guest's stalls have been logged in this session: a guest could cause many.
-    pub(super) stall_logged: bool,
-    /// Whether frames have been waiting for the limiter.
-    pub(super) demand: Demand,
-    /// Whether the uplink queue takes part in the uplink's spreading of flows.
-    pub(super) attached: bool,
+    /// Where the frame that the transmit ring has next went when it was last looked at.
+    pub(super) path: Path,
+    /// The transmit ring had nothing when it was last looked at, and asked for a kick.
+    pub(super) empty: bool,
 }
 
 impl Pair {
-    fn new(port: usize, pair: usize, cap: usize) -> Self {
+    fn new(port: usize, pair: usize) -> Self {
         let slot = |kind| Slot::new(Token { port, kind }.encode());
         Self {
             transmit: slot(Kind::Transmit(pair)),
             receive: slot(Kind::Receive(pair)),
-            backlog: Backlog::new(cap),
-            interest: Interest::NONE,
-            blocked_since: None,
-            stalled: false,
-            stall_logged: false,
-            demand: Demand::Fresh,
-            attached: true,
+            path: Path::Uplink,
+            empty: true,
         }
     }
+}
+
+/// A guest that has no buffers for a frame that waits.
+#[derive(Debug, Default)]
+pub(super) struct Blocked {
+    /// The leaves held back until it has.
+    pub(super) leaves: Vec<LeafKey>,
+    /// Since when, in monotonic nanoseconds.
+    pub(super) since: Option<u64>,
+    /// The guest left a frame waiting for so long that what does not fit is dropped at once, until
+    /// something fits again.
+    pub(super) stalled: bool,
+    /// Whether the guest's stalls have been logged in this session: a guest could cause many.
+    pub(super) logged: bool,
 }
 
 /// One guest NIC.
 #[derive(Debug)]
 pub(super) struct Port {
-    pub(super) index: usize,
-    pub(super) tap: Tap,
+    pub(super) index: u32,
+    pub(super) name: String,
+    /// The uplink it is behind.
+    pub(super) lan: u32,
     pub(super) pairs: Vec<Pair>,
-    pub(super) mac: Option<MacAddr>,
-    pub(super) framing: Framing,
-    pub(super) from_guest: Limiter,
-    pub(super) to_guest: Limiter,
-    /// The limit of what the guest receives, in bytes over time.
-    pub(super) rate_to_guest: Option<Rate>,
-    /// Whether what the guest receives is limited, so that a queue of ours is where it waits.
-    pub(super) shaped_to_guest: bool,
+    pub(super) from: PortTree,
+    pub(super) to: PortTree,
+    /// It sends from no other address.
     pub(super) counters: PortCounters,
     pub(super) map: Option<Arc<GuestMap>>,
     /// Acknowledged by the running session.
     pub(super) features: u64,
-    /// Where the round over the pairs goes on, per direction.
+    /// Where the round over the pairs goes on.
     pub(super) next_transmit: usize,
-    pub(super) next_receive: usize,
-    /// Nothing is taken from guest or uplink any more.
-    pub(super) draining: bool,
-    /// Whether the guest's frames have been waiting for the limiter.
-    pub(super) demand: Demand,
-    /// The shard looks again before it sleeps, so kicks are not needed.
-    pub(super) polling: bool,
-    /// The uplink's device is gone.
-    pub(super) uplink_gone: bool,
-    /// The uplink does not take frames since then (monotonic nanoseconds).
-    pub(super) uplink_down_since: Option<u64>,
-    pub(super) carrier: bool,
-    pub(super) chain: Chain,
-    pub(super) gather: Gather,
-    pub(super) iovecs: IoVecs,
-    pub(super) scratch: Box<[u8]>,
+    pub(super) blocked: Blocked,
+    /// A super-frame of which parts have gone, for each path.
+    pub(super) cut: [Option<u32>; 2],
+    /// Waits to be copied from.
+    pub(super) staging: bool,
 }
 
-/// The largest frame that is copied out of the guest's memory whole. Up to here a copy and one
-/// contiguous write cost less than an iovec.
-pub(super) const COPY_MAX: usize = 2048;
-
 impl Port {
-    /// A port on `tap`, whose uplink queues are not watched yet.
-    pub(super) fn new(index: usize, tap: Tap, settings: &PortSettings) -> Self {
-        let shaped_to_guest = settings.to_guest.rate.is_some() || settings.to_guest.pps.is_some();
-        let cap = super::to_guest::queue_cap(&settings.to_guest);
-        let pairs = (0..settings.queues).map(|pair| Pair::new(index, pair, cap));
+    pub(super) fn new(index: u32, lan: u32, name: String, queues: usize) -> Self {
+        let pairs = (0..queues).map(|pair| Pair::new(index as usize, pair));
         Self {
             index,
+            name,
+            lan,
             pairs: pairs.collect(),
-            tap,
-            mac: settings.mac,
-            framing: settings.framing,
-            from_guest: Limiter::new(&settings.from_guest),
-            to_guest: Limiter::new(&settings.to_guest),
-            rate_to_guest: settings.to_guest.rate,
-            shaped_to_guest,
+            from: PortTree::default(),
+            to: PortTree::default(),
             counters: PortCounters::default(),
             map: None,
             features: 0,
             next_transmit: 0,
-            next_receive: 0,
-            polling: false,
-            uplink_gone: false,
-            draining: false,
-            demand: Demand::Fresh,
-            uplink_down_since: None,
-            carrier: false,
-            chain: Chain::new(),
-            gather: Gather::new(),
-            iovecs: IoVecs::with_capacity(ring::vectored::MAX_IOVECS),
-            scratch: vec![0; ring::HEADER_LEN + COPY_MAX].into_boxed_slice(),
+            blocked: Blocked::default(),
+            cut: [None; 2],
+            staging: false,
         }
-    }
-
-    /// Puts the uplink queues into the poller, not watched for anything yet.
-    pub(super) fn join(&self, poller: &Poller) -> io::Result<()> {
-        for (pair, queue) in self.tap.queues().iter().enumerate() {
-            let token = Token {
-                port: self.index,
-                kind: Kind::Uplink(pair),
-            };
-            poller.add(queue.as_raw_fd(), token.encode(), Interest::NONE)?;
-        }
-        Ok(())
     }
 
     /// The slot of a vring: even ones are receive rings, odd ones transmit rings
@@ -168,6 +106,110 @@ impl Port {
             &mut pair.transmit
         })
     }
+
+    /// Whether frames can be given to the guest.
+    pub(super) fn listens(&self) -> bool {
+        self.pairs.iter().any(|pair| pair.receive.is_active())
+    }
+
+    /// The pair with a running receive ring that this one stands for.
+    pub(super) fn receiving_pair(&self, wanted: usize) -> Option<usize> {
+        let count = self.pairs.len();
+        let runs = |pair: &usize| {
+            self.pairs
+                .get(*pair)
+                .is_some_and(|pair| pair.receive.is_active())
+        };
+        (0..count).map(|by| (wanted + by) % count).find(runs)
+    }
+
+    /// The next pair whose transmit ring may have a frame that goes this way.
+    pub(super) fn sending_pair(&mut self, path: Path) -> Option<usize> {
+        let count = self.pairs.len();
+        for by in 0..count {
+            let index = (self.next_transmit + by) % count;
+            let pair = &self.pairs[index];
+            if !pair.empty && pair.path == path && pair.transmit.is_active() {
+                self.next_transmit = index + 1;
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// Asks to be kicked for frames in the transmit rings that had none; true if there are some after
+    /// all, or the ring is at fault (whoever looks next will find out).
+    pub(super) fn await_frames(&mut self, polling: bool) -> bool {
+        let mut come = false;
+        for pair in self.pairs.iter_mut().filter(|pair| pair.empty) {
+            if let Some(running) = pair.transmit.active()
+                && running.ask_for_kick(polling) != Ok(false)
+            {
+                pair.empty = false;
+                come = true;
+            }
+        }
+        come
+    }
+
+    /// What has to be done to a frame with this header before the guest can take it.
+    #[inline]
+    pub(super) fn lacks(&self, header: &[u8; ring::HEADER_LEN]) -> Lack {
+        const NEEDS_CSUM: u8 = 1;
+        const ECN: u8 = 0x80;
+        let [flags, gso, ..] = *header;
+        if flags & NEEDS_CSUM == 0 && gso == 0 {
+            return Lack::Nothing;
+        }
+        let bit = match gso & !ECN {
+            0 => bits::VIRTIO_NET_F_GUEST_CSUM,
+            1 => bits::VIRTIO_NET_F_GUEST_TSO4,
+            4 => bits::VIRTIO_NET_F_GUEST_TSO6,
+            _ => GUEST_USO4,
+        };
+        let both = bit != GUEST_USO4 || has(self.features, GUEST_USO6);
+        let ecn = gso & ECN == 0 || has(self.features, bits::VIRTIO_NET_F_GUEST_ECN);
+        let checksums = has(self.features, bits::VIRTIO_NET_F_GUEST_CSUM);
+        match (gso, checksums && has(self.features, bit) && both && ecn) {
+            (_, true) => Lack::Nothing,
+            (0, false) => Lack::Checksum,
+            (_, false) => Lack::Segmentation { checksums },
+        }
+    }
+
+    /// What the guest may leave to us in frames that it sends.
+    pub(super) const fn offloads(&self) -> ring::Offloads {
+        offload::from_guest(self.features)
+    }
+
+    /// Stops all rings and forgets all of the guest.
+    pub(super) fn reset(&mut self, poller: &Poller) {
+        for vring in 0..2 * self.pairs.len() {
+            if let Some(slot) = self.slot(vring) {
+                slot.stop(poller);
+                slot.enable(false);
+                slot.set_err(None);
+            }
+        }
+        self.map = None;
+        self.features = 0;
+        self.blocked.logged = false;
+        self.blocked.stalled = false;
+    }
+}
+
+/// What a guest cannot do itself with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// It takes the frame as it is.
+    Nothing,
+    /// It wants checksums finished.
+    Checksum,
+    /// It takes no such super-frame; whether it takes segments without a checksum.
+    Segmentation {
+        /// It does.
+        checksums: bool,
+    },
 }
 
 /// The time of a visit, read once for many frames.
@@ -183,7 +225,39 @@ impl Now {
         }
     }
 
-    pub(super) fn time(self) -> Time {
-        Time::from_nanos(self.nanos)
+    pub(super) fn time(self) -> qos::Time {
+        qos::Time::from_nanos(self.nanos)
+    }
+}
+
+/// The ports of a shard, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Ports(Vec<Option<Box<Port>>>);
+
+impl Ports {
+    #[inline]
+    pub(super) fn get(&self, index: u32) -> Option<&Port> {
+        self.0.get(index as usize)?.as_deref()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Port> {
+        self.0.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    pub(super) fn insert(&mut self, port: Port) {
+        let index = port.index as usize;
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, || None);
+        }
+        self.0[index] = Some(Box::new(port));
+    }
+
+    pub(super) fn remove(&mut self, index: u32) -> Option<Box<Port>> {
+        self.0.get_mut(index as usize)?.take()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Port> {
+        self.0.iter_mut().filter_map(|port| port.as_deref_mut())
     }
 }

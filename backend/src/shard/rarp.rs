@@ -5,9 +5,12 @@ use ring::HEADER_LEN;
 /// The smallest frame without its check sequence.
 const MIN_FRAME: usize = 60;
 
+/// Bytes of an announcement, its virtio-net header included.
+pub(super) const LEN: usize = HEADER_LEN + MIN_FRAME;
+
 /// A reverse ARP request of `mac` for itself, to everybody, behind an empty virtio-net header.
-pub(super) fn announcement(mac: [u8; 6]) -> [u8; HEADER_LEN + MIN_FRAME] {
-    let mut unit = [0; HEADER_LEN + MIN_FRAME];
+pub(super) fn announcement(mac: [u8; 6]) -> [u8; LEN] {
+    let mut unit = [0; LEN];
     let parts: [&[u8]; 8] = [
         &[0; HEADER_LEN],
         &[0xff; 6],

@@ -1,311 +1,345 @@
-//! From the uplink to the guest's receive rings.
+//! From the uplink to the guests' receive rings, by way of their queues.
 //!
-//! A limited guest has a queue of ours, a few milliseconds deep at its rate, which is filled
-//! eagerly: the kernel's own queue would be a thousand frames of latency. Without a limit frames
-//! pass one by one and wait in the kernel while the guest has no buffers.
+//! The uplink is read eagerly, into queues of ours with flows and CoDel: the kernel's own queue would be
+//! a thousand frames of latency. Only where a single guest without a limit is behind an uplink its
+//! frames wait in the kernel while it has no buffers.
 
-use std::os::fd::AsFd;
+use arrayvec::ArrayVec;
+use qos::{Frame, Grant, Headers, Hold};
+use ring::net::{HEAD_LEN, MAX_FRAME_LEN};
+use ring::{GatherOutcome, HEADER_LEN, RingFault, inspect_from_host};
 
-use qos::{Cost, Demand, FrameShape, Framing, LimiterConfig};
-use ring::{FrameFault, GatherOutcome, HEADER_LEN, inspect_from_host};
-use rustix::io::Errno;
-
-use super::backlog::MAX_UNIT;
 use super::counters::DropReason;
-use super::port::{Now, Port};
+use super::from_guest::number;
+use super::judge::shape_of;
+use super::lan::Lan;
+use super::pool::{Parts, Target, Unit};
+use super::port::{Lack, Now};
+use super::send::{cut_segments, mark};
+use super::tree::{Owner, Path};
+use super::work::Turn;
 use super::{Progress, VISIT_BYTES, VISIT_FRAMES};
-use crate::poller::{Interest, Poller};
+use crate::switch::{Delivery, Forward, TagChange};
 
-/// Frames between two publications.
-const BATCH: usize = 32;
+/// Frames that are read before they are delivered, while they are warm.
+const READ: usize = 32;
 
-/// How long frames wait for a guest that posts no buffers before they are dropped, in nanoseconds.
-const STALL: u64 = 1_000_000_000;
+/// The longest frame without its segmentation left to the guest, in bytes: addresses, type, two tags.
+const LINK_HEADER: usize = 22;
 
-/// The longest queue to a guest, in bytes: memory is bounded however high the limit. Up to
-/// 17 Gbit/s it is not what bounds the queue.
-const MAX_QUEUE: u64 = 32 << 20;
-
-/// The queue to a guest, in bytes: one unit without a limit.
-pub(super) fn queue_cap(limit: &LimiterConfig) -> usize {
-    let unit = MAX_UNIT as u64;
-    let cap = match limit.rate {
-        Some(rate) => qos::queue_cap_bytes(rate, unit).min(MAX_QUEUE),
-        None if limit.pps.is_some() => 2 * unit,
-        None => 1,
-    };
-    usize::try_from(cap).unwrap_or(usize::MAX)
-}
-
-/// Why a pair's turn ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    /// The uplink has nothing more.
-    Dry,
-    /// The batch is full.
-    Batch,
-    /// The limiter makes the queue wait.
-    Throttled,
-    /// The guest has no buffers for the next frame.
+/// What became of a frame that was to be given to a guest.
+enum Given {
+    /// It has it, or part of it.
+    Yes,
+    /// It has no buffers.
     Blocked,
+    /// It is lost.
+    Lost(DropReason),
 }
 
-impl Port {
-    /// One visit to the uplink's queues, in turn, within the budget.
-    pub(super) fn serve_to_guest(&mut self, now: &mut Now, poller: &Poller) -> Progress {
-        let mut progress = Progress::Idle;
-        let (mut frames, mut bytes) = (0, 0);
-        for _ in 0..self.pairs.len() {
-            let pair = self.next_receive;
-            self.next_receive = (pair + 1) % self.pairs.len();
-            loop {
-                if frames >= VISIT_FRAMES || bytes >= VISIT_BYTES {
-                    return Progress::More;
-                }
-                let before = self.counters.to_guest.sent.bytes;
-                let stop = self.receive_turn(pair, now, poller);
-                frames += BATCH;
-                bytes += self.counters.to_guest.sent.bytes - before;
-                if stop != Stop::Batch {
-                    progress = progress.sooner(self.after_turn(pair, stop, *now, poller));
+impl Lan {
+    /// One visit to what guests receive, within the budget.
+    pub(super) fn serve_to_guest(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let (mut frames, mut bytes) = (0, 0_u64);
+        loop {
+            let read = self.read_uplink(turn);
+            bytes += self.deliver(turn);
+            frames += READ;
+            if read == 0 {
+                break;
+            }
+            if frames >= VISIT_FRAMES || bytes >= VISIT_BYTES {
+                return Progress::More;
+            }
+            turn.now = Now::read();
+        }
+        Self::collect(&mut self.to, false, turn);
+        Self::progress(&mut self.to, turn.now)
+    }
+
+    /// Reads a batch from the uplink's queues; how many frames that were.
+    fn read_uplink(&mut self, turn: &mut Turn<'_>) -> usize {
+        let mut read = 0;
+        for queue in 0..self.queues.len() {
+            if !self.queues[queue].readable {
+                continue;
+            }
+            if turn.draining || self.waits_in_kernel(turn) {
+                self.watch_readable(queue, false, turn.poller);
+                continue;
+            }
+            while read < READ {
+                if !self.read_frame(queue, turn) {
+                    self.queues[queue].readable = false;
+                    self.watch_readable(queue, self.carrier, turn.poller);
                     break;
                 }
-                *now = Now::read();
+                read += 1;
+                turn.moved += 1;
             }
         }
-        progress
+        read
     }
 
-    /// One batch: reads and delivers alternately, so that a frame is copied while it is warm.
-    fn receive_turn(&mut self, pair: usize, now: &Now, poller: &Poller) -> Stop {
-        if !self.pairs[pair].receive.is_active() {
-            return self.nobody_listens(pair);
-        }
-        let mut stop = Stop::Batch;
-        for _ in 0..BATCH {
-            let delivered = self.deliver(pair, now, poller);
-            let may_read = match delivered {
-                Stop::Dry => true,
-                // With a limit the uplink is read on, into the queue; without one it is left alone.
-                _ => self.shaped_to_guest,
+    /// Whether frames are left to the kernel for now.
+    fn waits_in_kernel(&self, turn: &Turn<'_>) -> bool {
+        let port = self.sole.and_then(|port| turn.ports.get(port));
+        port.is_some_and(|port| !port.to.limited && !port.blocked.leaves.is_empty())
+    }
+
+    /// Reads one frame; false if there is none.
+    fn read_frame(&mut self, queue: usize, turn: &mut Turn<'_>) -> bool {
+        let longest = if self.super_frames {
+            MAX_FRAME_LEN as usize
+        } else {
+            usize::from(self.uplink.mtu()) + LINK_HEADER
+        };
+        let received = {
+            let mut parts = ArrayVec::new();
+            let Some(header) = turn.work.pool.spare(longest, &mut parts) else {
+                return false;
             };
-            if self.draining || !may_read {
-                stop = delivered;
-                break;
-            }
-            if !self.fetch(pair, now) {
-                stop = delivered;
-                break;
-            }
-        }
-        if let Some(running) = self.pairs[pair].receive.active()
-            && running.publish()
-        {
-            self.counters.to_guest.calls += 1;
-        }
-        stop
-    }
-
-    /// Moves queued frames into the guest's ring, as many as limiter and buffers allow.
-    fn deliver(&mut self, pair: usize, now: &Now, poller: &Poller) -> Stop {
-        let Some(slot) = self.pairs.get_mut(pair) else {
-            return Stop::Dry;
+            self.uplink.receive(queue, header, &mut parts)
         };
-        loop {
-            let Some((header, payload, cost)) = slot.backlog.front() else {
-                return Stop::Dry;
-            };
-            if !self.to_guest.ready(now.time()) {
-                return Stop::Throttled;
-            }
-            let Some(running) = slot.receive.active() else {
-                return Stop::Dry;
-            };
-            let need = HEADER_LEN + payload.len();
-            match running
-                .ring
-                .gather(need, running.mergeable, &mut self.gather)
-            {
-                Ok(GatherOutcome::Ready) => {
-                    running.ring.fill(&mut self.gather, header, &[payload]);
-                    self.to_guest.commit(now.time(), cost, slot.demand);
-                    let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-                    self.counters.to_guest.sent.add(len, cost);
-                    slot.blocked_since = None;
-                    slot.stalled = false;
-                }
-                Ok(GatherOutcome::TooSmall) => {
-                    self.counters
-                        .to_guest
-                        .drops
-                        .add(DropReason::BufferTooSmall, 1);
-                }
-                Ok(GatherOutcome::TooFew) if slot.stalled => {
-                    self.counters.to_guest.drops.add(DropReason::Stalled, 1);
-                }
-                Ok(GatherOutcome::TooFew) => return Stop::Blocked,
-                Err(fault) => {
-                    self.break_ring(2 * pair, &fault, poller);
-                    return Stop::Dry;
-                }
-            }
-            slot.backlog.pop();
-        }
-    }
-
-    /// Bytes that a frame read for `pair` would wait for besides those of its own queue: what was
-    /// delivered ahead of the rate, and the queues of the other pairs, which share the limit.
-    fn bytes_ahead(&self, pair: usize, now: Now) -> usize {
-        let Some(rate) = self.rate_to_guest else {
-            return 0;
-        };
-        let wake = self.to_guest.next_wake(now.time());
-        let wait = wake.map_or(0, |at| at.ceil_nanos().saturating_sub(now.nanos));
-        let debt = usize::try_from(rate.bytes_in(wait)).unwrap_or(usize::MAX);
-        let others = self
-            .pairs
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != pair);
-        let queued = others.map(|(_, other)| other.backlog.charged());
-        queued.fold(debt, usize::saturating_add)
-    }
-
-    /// Reads one frame from the uplink into the queue, or drops it; false when there is none.
-    fn fetch(&mut self, pair: usize, now: &Now) -> bool {
-        let ahead = self.bytes_ahead(pair, *now);
-        let Some(slot) = self.pairs.get_mut(pair) else {
-            return false;
-        };
-        let Some(uplink) = self.tap.queues().get(pair) else {
-            return false;
-        };
-        let unit = slot.backlog.spare();
-        let len = match rustix::io::read(uplink.as_fd(), &mut *unit) {
-            Ok(len) => len,
-            Err(Errno::INTR) => return true,
+        let received = match received {
+            Ok(received) => received,
+            Err(rustix::io::Errno::INTR) => return true,
             // Nothing there, or the uplink is down: it reports when that changes.
             Err(_) => return false,
         };
-        let admitted = if !slot.backlog.has_room(len, ahead) {
-            Err(DropReason::QueueFull)
-        } else {
-            cost_of(&slot.backlog.spare()[..len], self.framing)
-        };
-        match admitted {
-            Ok(cost) => slot.backlog.push(len, cost),
-            Err(reason) => self.counters.to_guest.drops.add(reason, 1),
+        if let Err((reason, port)) = self.route(queue, &received, turn)
+            && let Some(port) = port.and_then(|port| turn.ports.get_mut(port))
+        {
+            port.counters.to_guest.drops.add(reason, 1);
         }
         true
     }
 
-    /// A pair without a running ring: what waits for it is of no use to anybody.
-    fn nobody_listens(&mut self, pair: usize) -> Stop {
-        let lost = self.pairs[pair].backlog.clear();
-        self.counters
-            .to_guest
-            .drops
-            .add(DropReason::NotListening, lost);
-        Stop::Dry
-    }
-
-    /// Arranges for the pair's next turn.
-    fn after_turn(&mut self, pair: usize, stop: Stop, now: Now, poller: &Poller) -> Progress {
-        let listening = self.pairs[pair].receive.is_active() && !self.draining;
-        let mut interest = Interest {
-            readable: listening,
-            ..self.pairs[pair].interest
+    /// Takes the frame that was read to whom it is for.
+    fn route(
+        &mut self,
+        queue: usize,
+        received: &crate::uplink::Received,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), (DropReason, Option<u32>)> {
+        let frame_len = u32::try_from(received.len).unwrap_or(u32::MAX);
+        let pool = &mut turn.work.pool;
+        let Some((header, head)) = pool.spare_head(received.len) else {
+            return Ok(());
         };
-        let mut progress = Progress::Idle;
-        match stop {
-            Stop::Dry | Stop::Batch => {
-                self.pairs[pair].blocked_since = None;
-                self.pairs[pair].demand = Demand::Fresh;
-                if let Some(running) = self.pairs[pair].receive.active() {
-                    running.no_kicks();
+        let facts = inspect_from_host(header, head, frame_len)
+            .map_err(|fault| (DropReason::Frame(fault), self.sole))?;
+        let forward = match self.sole {
+            Some(port) => Forward::Port(Delivery {
+                port,
+                tag: TagChange::Keep,
+            }),
+            None => {
+                let tag = received.vlan.map(|tag| tag.tci);
+                match self.switch.from_uplink(head, tag, turn.now.nanos) {
+                    Ok(forward) => forward,
+                    Err(refused) => {
+                        self.refused.add(DropReason::Switch(refused), 1);
+                        return Ok(());
+                    }
                 }
             }
-            Stop::Throttled => {
-                self.pairs[pair].demand = Demand::Backlogged;
-                self.counters.to_guest.throttled += 1;
-                progress = self
-                    .to_guest
-                    .next_wake(now.time())
-                    .map_or(Progress::More, |at| Progress::At(at.ceil_nanos()));
+        };
+        let (target, tag) = match forward {
+            Forward::Port(delivery) => (Target::Port(delivery.port), delivery.tag),
+            Forward::Flood(flood) => (Target::Flood(flood), TagChange::Keep),
+            Forward::Uplink(_) => return Ok(()),
+        };
+        let headers = Headers::parse(head, frame_len, 0);
+        let mut unit = Unit::new(shape_of(&facts), target);
+        unit.pair = u16::try_from(queue).unwrap_or(0);
+        let port = match target {
+            Target::Port(port) => Some(port),
+            _ => None,
+        };
+        let number = pool.keep(unit).ok_or((DropReason::PoolFull, port))?;
+        match target {
+            Target::Port(_) => {
+                pool.retag(number, tag);
+                self.hand_over_with(number, &headers, Path::Uplink, turn);
             }
-            Stop::Blocked => {
-                interest.readable &= self.shaped_to_guest;
-                progress = self.blocked(pair, now, poller);
-            }
+            _ => self.queue_flood(Some(number), None, turn),
         }
-        self.watch_uplink(pair, interest, poller);
-        progress
+        Ok(())
     }
 
-    /// The guest has no buffers: wait for its kick, but not for ever.
-    fn blocked(&mut self, pair: usize, now: Now, poller: &Poller) -> Progress {
-        let Some(slot) = self.pairs.get_mut(pair) else {
-            return Progress::Idle;
+    /// Gives the guests what may go; bytes given.
+    pub(super) fn deliver(&mut self, turn: &mut Turn<'_>) -> u64 {
+        let mut bytes = 0;
+        let mut budget = VISIT_FRAMES;
+        while let Some(grant) = self.to.engine.peek(turn.now.time()) {
+            let Some(frame) = grant.frame else {
+                self.to.engine.abort(Hold::Empty);
+                continue;
+            };
+            if budget == 0 {
+                self.to.engine.abort(Hold::Later);
+                break;
+            }
+            budget -= 1;
+            turn.moved += 1;
+            let Owner::Port(index, path) = self.to.owner(grant.leaf) else {
+                self.finish(frame, DropReason::NotListening, turn);
+                continue;
+            };
+            if grant.mark {
+                mark(number(frame), turn.work);
+            }
+            let shape = frame.shape;
+            match self.give(&grant, frame, index, path, turn) {
+                Given::Yes => bytes += u64::from(shape.len),
+                Given::Lost(reason) => self.finish(frame, reason, turn),
+                Given::Blocked => {
+                    self.to.engine.abort(Hold::Blocked);
+                    if let Some(port) = turn.ports.get_mut(index) {
+                        self.blocked(grant.leaf, port, turn.now);
+                    }
+                    self.await_buffers(index, turn);
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Takes a frame off its queue that is not delivered.
+    fn finish(&mut self, frame: Frame, reason: DropReason, turn: &mut Turn<'_>) {
+        self.to.engine.commit(frame.shape);
+        Self::lose(number(frame), false, reason, turn);
+    }
+
+    /// Asks a guest without buffers for a kick; if it has some after all, its frames go on.
+    fn await_buffers(&mut self, index: u32, turn: &mut Turn<'_>) {
+        let Some(port) = turn.ports.get_mut(index) else {
+            return;
         };
-        let Some(running) = slot.receive.active() else {
-            return Progress::Idle;
+        let Some(pair) = port.receiving_pair(0) else {
+            return;
+        };
+        let Some(running) = port.pairs[pair].receive.active() else {
+            return;
         };
         // Entries that were there before do not suffice, so only new ones are worth a look.
-        match running.ask_for_kick(self.polling) {
-            Ok(true) => return Progress::More,
+        match running.ask_for_kick(turn.polling) {
             Ok(false) => {}
+            Ok(true) => self.unblock(port, turn.now),
             Err(fault) => {
-                self.break_ring(2 * pair, &fault, poller);
-                return Progress::Idle;
+                port.break_ring(2 * pair, &fault, turn.poller);
+                self.unblock(port, turn.now);
             }
         }
-        let since = *slot.blocked_since.get_or_insert(now.nanos);
-        if now.nanos.saturating_sub(since) < STALL {
-            return Progress::At(since + STALL);
+    }
+
+    /// Gives a guest its next frame, or the part of it that may go now.
+    fn give(
+        &mut self,
+        grant: &Grant,
+        frame: Frame,
+        index: u32,
+        path: Path,
+        turn: &mut Turn<'_>,
+    ) -> Given {
+        let own = number(frame);
+        let Some(port) = turn.ports.get_mut(index) else {
+            return Given::Lost(DropReason::NotListening);
+        };
+        let Some(unit) = turn.work.pool.get(own).copied() else {
+            return Given::Lost(DropReason::NotListening);
+        };
+        let Some(pair) = port.receiving_pair(usize::from(unit.pair)) else {
+            return Given::Lost(DropReason::NotListening);
+        };
+        let Some(mut header) = turn.work.pool.header(own).copied() else {
+            return Given::Lost(DropReason::PoolFull);
+        };
+        let lack = port.lacks(&header);
+        let left = frame.shape;
+        let segments = grant.framing.cost(left).segments;
+        let count = match (lack, path) {
+            (Lack::Segmentation { .. }, _) => 1,
+            (_, Path::Local) => segments,
+            _ if frame.whole => segments,
+            _ => grant.segments(left),
+        };
+        let (part, payload) = cut_segments(own, left, count, segments, turn.work);
+        let finished;
+        let work = &mut *turn.work;
+        let mut parts = Parts::new();
+        match payload {
+            Some((offset, len)) => {
+                header = *work.part.header();
+                parts.push(work.part.headers());
+                work.pool.slices(own, offset, len, &mut parts);
+            }
+            None => work.pool.slices(own, 0, unit.len as usize, &mut parts),
         }
-        slot.stalled = true;
-        if !slot.stall_logged {
-            slot.stall_logged = true;
-            log::warn!(
-                "port={} queue={pair} state=stalled: the guest posts too few receive buffers; what \
-                 does not fit is dropped until it posts more",
-                self.tap.name()
-            );
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len == 0 {
+            return Given::Lost(DropReason::PoolFull);
         }
-        Progress::More
+        if matches!(
+            lack,
+            Lack::Checksum | Lack::Segmentation { checksums: false }
+        ) {
+            finished = finish_checksum(&mut header, &parts);
+            parts.clear();
+            parts.push(&finished);
+        }
+        let Some(running) = port.pairs[pair].receive.active() else {
+            return Given::Lost(DropReason::NotListening);
+        };
+        let need = HEADER_LEN + len;
+        let gathered = running
+            .ring
+            .gather(need, running.mergeable, &mut work.gather);
+        match gathered {
+            Ok(GatherOutcome::Ready) => {}
+            Ok(GatherOutcome::TooSmall) => return Given::Lost(DropReason::BufferTooSmall),
+            Ok(GatherOutcome::TooFew) if port.blocked.stalled => {
+                return Given::Lost(DropReason::Stalled);
+            }
+            Ok(GatherOutcome::TooFew) => return Given::Blocked,
+            Err(fault) => return broken(port, pair, &fault, turn.poller),
+        }
+        running.ring.fill(&mut work.gather, &header, &parts);
+        running.no_kicks();
+        port.blocked.since = None;
+        port.blocked.stalled = false;
+        let cost = grant.framing.cost(part);
+        port.counters.to_guest.sent.add(part.len, cost);
+        drop(parts);
+        if self.to.engine.commit(part).is_some() {
+            work.pool.free(own);
+        }
+        work.touch(index, 2 * pair);
+        Given::Yes
     }
 }
 
-/// What a unit from the uplink costs on the wire.
-fn cost_of(unit: &[u8], framing: Framing) -> Result<Cost, DropReason> {
-    let (header, frame) = unit
-        .split_first_chunk()
-        .ok_or(DropReason::Frame(FrameFault::Runt))?;
+fn broken(
+    port: &mut super::port::Port,
+    pair: usize,
+    fault: &RingFault,
+    poller: &crate::poller::Poller,
+) -> Given {
+    port.break_ring(2 * pair, fault, poller);
+    Given::Lost(DropReason::NotListening)
+}
+
+/// The bytes of a frame with its checksum finished, and a header that asks for nothing.
+fn finish_checksum(header: &mut [u8; HEADER_LEN], parts: &[&[u8]]) -> Vec<u8> {
+    let mut frame = parts.concat();
     let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-    let facts = inspect_from_host(header, frame, len).map_err(DropReason::Frame)?;
-    Ok(framing.cost(FrameShape {
-        len,
-        headers: u32::from(facts.headers_len),
-        gso_size: u32::from(facts.gso_size),
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limit(rate: &str) -> LimiterConfig {
-        LimiterConfig {
-            rate: Some(rate.parse().unwrap()),
-            ..LimiterConfig::default()
-        }
+    let head = &frame[..frame.len().min(HEAD_LEN)];
+    if let Ok(facts) = inspect_from_host(header, head, len)
+        && let Some(request) = facts.checksum
+    {
+        ring::net::checksum::complete(&mut frame, request);
     }
-
-    #[test]
-    fn the_queue_is_fifteen_milliseconds_deep_within_bounds() {
-        assert_eq!(queue_cap(&limit("1gbit")), 1_875_000);
-        assert_eq!(queue_cap(&limit("1mbit")), 2 * MAX_UNIT);
-        assert_eq!(queue_cap(&limit("32tbit")), 32 << 20);
-        assert_eq!(queue_cap(&LimiterConfig::default()), 1);
-    }
+    *header = [0; HEADER_LEN];
+    frame
 }

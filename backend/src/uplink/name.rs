@@ -3,13 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Longest interface name in bytes: `IFNAMSIZ` (linux/if.h) less the closing zero.
 const MAX_LEN: usize = libc::IFNAMSIZ - 1;
 
 /// An interface name that the kernel's `dev_valid_name` (net/core/dev.c) takes as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct IfName(String);
 
 /// Why a text is no interface name. The operator is at fault; the configuration is refused.
@@ -63,6 +65,20 @@ impl FromStr for IfName {
             return Err(IfNameError::TooLong(text.len()));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for IfName {
+    type Error = IfNameError;
+
+    fn try_from(text: String) -> Result<Self, IfNameError> {
+        text.parse()
+    }
+}
+
+impl From<IfName> for String {
+    fn from(name: IfName) -> Self {
+        name.0
     }
 }
 

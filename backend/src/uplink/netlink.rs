@@ -1,66 +1,41 @@
-//! Route netlink, as much as a tap needs: look at one link, change one link.
+//! Route netlink, as much as uplinks need: look at links, change, make and remove one.
 //!
 //! Messages are those of `netlink-packet-route`; the socket is blocking, and the kernel answers each
 //! request before it returns, so no runtime is needed.
 
+mod link;
+
 use std::io;
-use std::os::fd::OwnedFd;
+use std::iter;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla,
+    DecodeError, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoTun, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoMacVtap, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, MacVtapMode,
 };
+use netlink_packet_route::{AddressFamily as Family, RouteNetlinkMessage};
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::name::IfName;
+pub(super) use link::{Link, TunFacts};
 
-/// Room for one answer; a link without its statistics and virtual functions takes about 1 KiB.
+/// Room for one datagram; a link without its statistics and virtual functions takes about 1 KiB, and
+/// the kernel puts at most 32 KiB of links into one.
 const ANSWER_BYTES: usize = 64 * 1024;
-
-// Attributes inside IFLA_INFO_DATA of a tun link (linux/if_link.h, IFLA_TUN_*).
-const IFLA_TUN_OWNER: u16 = 1;
-const IFLA_TUN_TYPE: u16 = 3;
-const IFLA_TUN_PERSIST: u16 = 6;
-const IFLA_TUN_MULTI_QUEUE: u16 = 7;
-const IFLA_TUN_NUM_QUEUES: u16 = 8;
-const IFLA_TUN_NUM_DISABLED_QUEUES: u16 = 9;
-
-/// What the kernel says of one link.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    /// `tun`, `bridge`, `veth` ...; a hardware device has none.
-    pub(super) kind: Option<String>,
-    pub(super) mtu: u32,
-    pub(super) up: bool,
-    pub(super) carrier: bool,
-    pub(super) alias: Option<String>,
-    /// Index of the bridge (or bond) this link is a port of.
-    pub(super) master: Option<u32>,
-    /// What only a tun or tap device has.
-    pub(super) tun: Option<TunFacts>,
-}
-
-/// What the kernel says of a tun or tap device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct TunFacts {
-    /// Layer 2 (tap), not layer 3 (tun).
-    pub(super) tap: bool,
-    pub(super) multi_queue: bool,
-    pub(super) persistent: bool,
-    /// The user who may attach without `CAP_NET_ADMIN`; without one, anybody may.
-    pub(super) owner: Option<u32>,
-    /// File descriptors attached to a multi-queue device, enabled or not; the kernel gives none for others.
-    pub(super) queues: u32,
-}
 
 /// One change to a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
     Up,
+    /// Takes every multicast frame, whoever asked for it.
+    AllMulticast,
+    /// Gives itself no IPv6 address.
+    NoOwnAddress,
     Mtu(u16),
     Alias(&'a str),
     Master(u32),
@@ -75,15 +50,8 @@ pub(super) struct Netlink {
 
 impl Netlink {
     pub(super) fn open() -> io::Result<Self> {
-        let socket = rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            // NETLINK_ROUTE is protocol 0.
-            None,
-        )?;
         Ok(Self {
-            socket,
+            socket: socket(SocketFlags::empty())?,
             sequence: 0,
         })
     }
@@ -107,10 +75,17 @@ impl Netlink {
     pub(super) fn change(&mut self, index: u32, change: Change<'_>) -> io::Result<()> {
         let mut request = LinkMessage::default();
         request.header.index = index;
+        let mut raise = |flag| {
+            request.header.flags = flag;
+            request.header.change_mask = flag;
+        };
         match change {
-            Change::Up => {
-                request.header.flags = LinkFlags::Up;
-                request.header.change_mask = LinkFlags::Up;
+            Change::Up => raise(LinkFlags::Up),
+            Change::AllMulticast => raise(LinkFlags::Allmulti),
+            Change::NoOwnAddress => {
+                let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+                let spec = vec![AfSpecUnspec::Inet6(vec![none])];
+                request.attributes.push(LinkAttribute::AfSpecUnspec(spec));
             }
             Change::Mtu(mtu) => request.attributes.push(LinkAttribute::Mtu(u32::from(mtu))),
             Change::Alias(alias) => request
@@ -125,27 +100,86 @@ impl Netlink {
         Ok(())
     }
 
+    /// All links. One that cannot be read is left out.
+    pub(super) fn links(&mut self) -> io::Result<Vec<Link>> {
+        let mut query = LinkMessage::default();
+        query.attributes = vec![LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
+        self.send(
+            RouteNetlinkMessage::GetLink(query),
+            NLM_F_REQUEST | NLM_F_DUMP,
+        )?;
+        let mut links = Vec::new();
+        let mut datagram = vec![0; ANSWER_BYTES];
+        loop {
+            let len = self.receive(&mut datagram)?;
+            for message in messages(datagram.get(..len).unwrap_or_default()) {
+                let Ok(message) = message else { continue };
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                        links.push(Link::from(link));
+                    }
+                    NetlinkPayload::Done(_) => return Ok(links),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Makes a macvtap in bridge mode on the link of index `lower`: down, with a random address and,
+    /// unless `mtu` says, the MTU of `lower`.
+    pub(super) fn make_macvtap(
+        &mut self,
+        name: &IfName,
+        lower: u32,
+        mtu: Option<u16>,
+    ) -> io::Result<()> {
+        let mut request = LinkMessage::default();
+        request.attributes = vec![
+            LinkAttribute::IfName(name.to_string()),
+            LinkAttribute::Link(lower),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::MacVtap),
+                LinkInfo::Data(InfoData::MacVtap(vec![InfoMacVtap::Mode(
+                    MacVtapMode::Bridge,
+                )])),
+            ]),
+        ];
+        let mtu = mtu.map(|mtu| LinkAttribute::Mtu(u32::from(mtu)));
+        request.attributes.extend(mtu);
+        self.ask(
+            RouteNetlinkMessage::NewLink(request),
+            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        )?;
+        Ok(())
+    }
+
+    /// Removes the link of this index; one that is gone already is no error.
+    pub(super) fn remove(&mut self, index: u32) -> io::Result<()> {
+        let mut request = LinkMessage::default();
+        request.header.index = index;
+        match self.ask(
+            RouteNetlinkMessage::DelLink(request),
+            NLM_F_REQUEST | NLM_F_ACK,
+        ) {
+            Err(error) if error.raw_os_error() != Some(libc::ENODEV) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends one request and takes its one answer; `None` is a bare acknowledgement.
     fn ask(
         &mut self,
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> io::Result<Option<RouteNetlinkMessage>> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.flags = flags;
-        header.sequence_number = self.sequence;
-        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        rustix::net::send(&self.socket, &bytes, SendFlags::empty())?;
-
+        self.send(message, flags)?;
         let mut answer = vec![0; ANSWER_BYTES];
         loop {
-            let (len, _) = rustix::io::retry_on_intr(|| {
-                rustix::net::recv(&self.socket, &mut answer[..], RecvFlags::empty())
-            })?;
+            let len = self.receive(&mut answer)?;
             let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(
                 answer.get(..len).unwrap_or_default(),
             )
@@ -160,78 +194,115 @@ impl Netlink {
             };
         }
     }
+
+    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = flags;
+        header.sequence_number = self.sequence;
+        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        rustix::net::send(&self.socket, &bytes, SendFlags::empty())?;
+        Ok(())
+    }
+
+    fn receive(&self, datagram: &mut [u8]) -> io::Result<usize> {
+        receive(&self.socket, datagram)
+    }
+}
+
+/// What the kernel says unasked whenever a link changes; does not block.
+#[derive(Debug)]
+pub(super) struct News {
+    socket: OwnedFd,
+    datagram: Vec<u8>,
+}
+
+/// One piece of [`News`].
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The link is there, so.
+    Is(Link),
+    /// The link of this index is gone.
+    Gone(u32),
+}
+
+impl News {
+    pub(super) fn open() -> io::Result<Self> {
+        let socket = socket(SocketFlags::NONBLOCK)?;
+        let groups = u32::try_from(libc::RTMGRP_LINK).unwrap_or_default();
+        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+        Ok(Self {
+            socket,
+            datagram: vec![0; ANSWER_BYTES],
+        })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The next reports, or `WouldBlock`. `ENOBUFS` means that some were lost.
+    pub(super) fn next(&mut self) -> io::Result<Vec<Report>> {
+        let len = receive(&self.socket, &mut self.datagram)?;
+        let messages = messages(self.datagram.get(..len).unwrap_or_default());
+        Ok(messages
+            .filter_map(Result::ok)
+            .filter_map(Report::of)
+            .collect())
+    }
+}
+
+impl Report {
+    /// Bridges tell of their ports under their own family, and of a port that leaves as of a link that
+    /// is deleted: that is not meant here.
+    fn of(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Self> {
+        let NetlinkPayload::InnerMessage(message) = message.payload else {
+            return None;
+        };
+        let plain = |link: &LinkMessage| link.header.interface_family == Family::Unspec;
+        match message {
+            RouteNetlinkMessage::NewLink(link) if plain(&link) => Some(Self::Is(Link::from(link))),
+            RouteNetlinkMessage::DelLink(link) if plain(&link) => {
+                Some(Self::Gone(link.header.index))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        flags | SocketFlags::CLOEXEC,
+        // NETLINK_ROUTE is protocol 0.
+        None,
+    )?)
+}
+
+fn receive(socket: &OwnedFd, datagram: &mut [u8]) -> io::Result<usize> {
+    let (len, _) = rustix::io::retry_on_intr(|| {
+        rustix::net::recv(socket, &mut *datagram, RecvFlags::empty())
+    })?;
+    Ok(len)
+}
+
+/// The messages of one datagram; each starts at a multiple of four bytes (`NLMSG_ALIGN`).
+fn messages(
+    mut datagram: &[u8],
+) -> impl Iterator<Item = Result<NetlinkMessage<RouteNetlinkMessage>, DecodeError>> {
+    iter::from_fn(move || {
+        let len = NetlinkBuffer::new_checked(datagram).ok()?.length();
+        let len = usize::try_from(len).ok()?;
+        let message = NetlinkMessage::deserialize(datagram.get(..len)?);
+        datagram = datagram.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
 }
 
 fn unexpected(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-impl From<LinkMessage> for Link {
-    fn from(message: LinkMessage) -> Self {
-        let mut link = Self {
-            index: message.header.index,
-            up: message.header.flags.contains(LinkFlags::Up),
-            ..Self::default()
-        };
-        for attribute in message.attributes {
-            match attribute {
-                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-                LinkAttribute::Carrier(carrier) => link.carrier = carrier != 0,
-                LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
-                LinkAttribute::Controller(index) => link.master = Some(index),
-                LinkAttribute::LinkInfo(infos) => link.learn(infos),
-                _ => {}
-            }
-        }
-        link
-    }
-}
-
-impl Link {
-    fn learn(&mut self, infos: Vec<LinkInfo>) {
-        for info in infos {
-            match info {
-                LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
-                LinkInfo::Data(InfoData::Tun(facts)) => self.tun = Some(TunFacts::from(facts)),
-                _ => {}
-            }
-        }
-    }
-}
-
-impl From<Vec<InfoTun>> for TunFacts {
-    fn from(attributes: Vec<InfoTun>) -> Self {
-        let mut facts = Self::default();
-        for attribute in attributes {
-            let InfoTun::Other(attribute) = attribute else {
-                continue;
-            };
-            let value = number(&attribute);
-            match attribute.kind() {
-                IFLA_TUN_OWNER => facts.owner = Some(value),
-                IFLA_TUN_TYPE => facts.tap = value == IFF_TAP,
-                IFLA_TUN_PERSIST => facts.persistent = value != 0,
-                IFLA_TUN_MULTI_QUEUE => facts.multi_queue = value != 0,
-                IFLA_TUN_NUM_QUEUES | IFLA_TUN_NUM_DISABLED_QUEUES => {
-                    facts.queues = facts.queues.saturating_add(value);
-                }
-                _ => {}
-            }
-        }
-        facts
-    }
-}
-
-/// `IFF_TAP` (linux/if_tun.h) as the type attribute carries it.
-const IFF_TAP: u32 = 2;
-
-/// An attribute of one or four bytes, in host order as netlink has it.
-fn number(attribute: &DefaultNla) -> u32 {
-    let mut value = vec![0; attribute.value_len()];
-    attribute.emit_value(&mut value);
-    match value[..] {
-        [byte] => u32::from(byte),
-        [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]),
-        _ => 0,
-    }
 }

@@ -1,4 +1,4 @@
-//! What the reader of a tap takes in one frame.
+//! What the reader of an uplink takes in one frame.
 
 use libc::{TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6, TUN_F_USO4, TUN_F_USO6};
 
@@ -36,6 +36,48 @@ impl Offload {
         tso_ecn: true,
         uso: true,
     };
+
+    /// Which offloads `takes` says yes to.
+    pub(super) fn probe(takes: impl Fn(Self) -> bool) -> Self {
+        let base = Self {
+            csum: true,
+            ..Self::NONE
+        };
+        if !takes(base) {
+            return Self::NONE;
+        }
+        let tso4 = takes(Self { tso4: true, ..base });
+        Self {
+            csum: true,
+            tso4,
+            tso6: takes(Self { tso6: true, ..base }),
+            tso_ecn: tso4
+                && takes(Self {
+                    tso4: true,
+                    tso_ecn: true,
+                    ..base
+                }),
+            uso: takes(Self { uso: true, ..base }),
+        }
+    }
+
+    /// What both have.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            csum: self.csum && other.csum,
+            tso4: self.tso4 && other.tso4,
+            tso6: self.tso6 && other.tso6,
+            tso_ecn: self.tso_ecn && other.tso_ecn,
+            uso: self.uso && other.uso,
+        }
+    }
+
+    /// Whether anything but ordinary frames may come.
+    #[must_use]
+    pub const fn has_super_frames(self) -> bool {
+        self.csum && (self.tso4 || self.tso6 || self.uso)
+    }
 
     /// `TUN_F_*` bits. An offload whose base is missing is left out, where the driver would refuse the
     /// whole set (`set_offload`, drivers/net/tun.c; virtio 1.3 §5.1.3.1 has the same dependencies).

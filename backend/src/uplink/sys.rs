@@ -1,11 +1,14 @@
-//! The tun driver's ioctls (linux/if_tun.h); all of this folder's `unsafe` code is here.
+//! The ioctls of the tun driver and of macvtaps (linux/if_tun.h); all of this folder's `unsafe` code is
+//! here and in [`packet`].
 #![allow(unsafe_code)]
+
+pub(super) mod packet;
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use libc::{c_int, c_ulong};
-use vmm_sys_util::ioctl::{ioctl_with_ref, ioctl_with_val};
+use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref, ioctl_with_val};
 use vmm_sys_util::ioctl_iow_nr;
 
 use super::name::IfName;
@@ -17,12 +20,14 @@ ioctl_iow_nr!(TUNSETPERSIST, TUN, 203, c_int);
 ioctl_iow_nr!(TUNSETIFF, TUN, 202, c_int);
 ioctl_iow_nr!(TUNSETOWNER, TUN, 204, c_int);
 ioctl_iow_nr!(TUNSETOFFLOAD, TUN, 208, libc::c_uint);
+ioctl_iow_nr!(TUNSETSNDBUF, TUN, 212, c_int);
 ioctl_iow_nr!(TUNSETVNETHDRSZ, TUN, 216, c_int);
 ioctl_iow_nr!(TUNSETQUEUE, TUN, 217, c_int);
 ioctl_iow_nr!(TUNSETVNETLE, TUN, 220, c_int);
 ioctl_iow_nr!(TUNSETCARRIER, TUN, 226, c_int);
 
-/// The part of `struct ifreq` the tun driver reads, padded with zeros to its full size.
+/// The part of `struct ifreq` the drivers read, padded with zeros to its full size. Where the request is
+/// about an Ethernet address, `flags` is the address family and the address follows.
 #[repr(C)]
 struct IfReq {
     name: [u8; libc::IFNAMSIZ],
@@ -82,11 +87,40 @@ pub(super) fn set_queue(fd: &OwnedFd, flags: u16) -> io::Result<()> {
     set_by_ref(fd, TUNSETQUEUE(), &IfReq::new([0; libc::IFNAMSIZ], flags))
 }
 
+/// What the macvtap behind `fd` is to be: interface flags, of which it takes few.
+pub(super) fn set_macvtap_flags(fd: &OwnedFd, flags: u16) -> io::Result<()> {
+    set_by_ref(fd, TUNSETIFF(), &IfReq::new([0; libc::IFNAMSIZ], flags))
+}
+
+/// How many bytes of frames may be under way before a write says `EAGAIN`.
+pub(super) fn set_send_buffer(fd: &OwnedFd, bytes: c_int) -> io::Result<()> {
+    set_by_ref(fd, TUNSETSNDBUF(), &bytes)
+}
+
+/// The name (zero-padded) and Ethernet address of the tap or macvtap behind `fd`.
+pub(super) fn identity(fd: &OwnedFd) -> io::Result<([u8; libc::IFNAMSIZ], [u8; 6])> {
+    let mut request = IfReq::new([0; libc::IFNAMSIZ], 0);
+    // SAFETY: the request takes a whole ifreq and writes one back; the reference outlives the call, the
+    // driver keeps no pointer, and `fd` is open.
+    check(unsafe { ioctl_with_mut_ref(fd, libc::SIOCGIFHWADDR, &mut request) })?;
+    let address = request.rest.first_chunk().copied().unwrap_or_default();
+    Ok((request.name, address))
+}
+
+/// Gives the macvtap behind `fd` this Ethernet address.
+pub(super) fn set_address(fd: &OwnedFd, address: [u8; 6]) -> io::Result<()> {
+    let mut request = IfReq::new([0; libc::IFNAMSIZ], libc::ARPHRD_ETHER);
+    for (to, from) in request.rest.iter_mut().zip(address) {
+        *to = from;
+    }
+    set_by_ref(fd, libc::SIOCSIFHWADDR, &request)
+}
+
 fn set_by_ref<T>(fd: &OwnedFd, request: c_ulong, value: &T) -> io::Result<()> {
     // SAFETY: the callers above pair each request with the type the driver reads for it (an int or a
     // whole ifreq); the reference outlives the call, the driver keeps no pointer, and `fd` is open. On
     // any other kind of file the request is refused, because no other driver has the letter `T` with
-    // these numbers and a pointer to write through.
+    // these numbers and a pointer to write through, and SIOCSIFHWADDR takes an ifreq everywhere.
     check(unsafe { ioctl_with_ref(fd, request, value) })
 }
 

@@ -4,6 +4,7 @@
 //! it outlives a SIGKILL together with its bridge port and addresses, and the next run knows it again.
 
 mod error;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use log::warn;
 use rustix::fs::{Mode, OFlags};
 
 pub use self::error::TapError;
+pub use self::parts::TapFacts;
 use super::netlink::{Change, Link, Netlink, TunFacts};
 use super::{IfName, Offload, sys};
 
@@ -32,10 +34,10 @@ pub const VNET_HDR_BYTES: usize = 12;
 /// How long a taken tap may still become free. A killed process that had it in an io_uring keeps it
 /// attached for 10 to 50 ms more (measured); too short would fail a restart, longer would only delay
 /// a true complaint.
-const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a taken tap is tried again.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Which tap to open, and how it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,27 +133,7 @@ impl Tap {
 
     /// Which offloads the kernel of this tap takes; all are off afterwards.
     pub fn probe_offloads(&self) -> Result<Offload, TapError> {
-        let takes = |offload: Offload| self.set_offload(offload).is_ok();
-        let base = Offload {
-            csum: true,
-            ..Offload::NONE
-        };
-        let mut found = Offload::NONE;
-        if takes(base) {
-            let tso4 = takes(Offload { tso4: true, ..base });
-            found = Offload {
-                csum: true,
-                tso4,
-                tso6: takes(Offload { tso6: true, ..base }),
-                tso_ecn: tso4
-                    && takes(Offload {
-                        tso4: true,
-                        tso_ecn: true,
-                        ..base
-                    }),
-                uso: takes(Offload { uso: true, ..base }),
-            };
-        }
+        let found = Offload::probe(|offload| self.set_offload(offload).is_ok());
         self.set_offload(Offload::NONE)?;
         Ok(found)
     }
@@ -196,6 +178,11 @@ impl Tap {
     pub fn set_mtu(&mut self, mtu: u16) -> Result<(), TapError> {
         let mut netlink = Netlink::open().map_err(|source| self.setting("set the MTU", source))?;
         self.change_mtu(mtu, &mut netlink)
+    }
+
+    /// Takes note of an MTU that somebody else has set.
+    pub(super) fn note_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu;
     }
 
     /// The clean end: a tap that we made goes away, any other stays, its carrier off. One that another
@@ -417,6 +404,6 @@ fn kind_name(kind: Option<&str>) -> String {
 }
 
 /// Interface flags as `struct ifreq` carries them.
-fn iff(flags: libc::c_int) -> u16 {
+pub(super) fn iff(flags: libc::c_int) -> u16 {
     u16::try_from(flags).unwrap_or_default()
 }

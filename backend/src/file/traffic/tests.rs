@@ -95,7 +95,7 @@ fn the_command_line_goes_before_the_file() {
 #[test]
 fn what_is_wrong_is_said_with_file_line_and_key() {
     let cases = [
-        ("seed = 7", "sed = 7", "t.toml:3: sed: ", "unknown field"),
+        ("seed = 7", "sed = 7", "t.toml:3: sed: ", "unknown key"),
         (
             "seconds = 20",
             "seconds = 0",
@@ -110,7 +110,7 @@ fn what_is_wrong_is_said_with_file_line_and_key() {
         ),
         ("\"voice\"", "\"noise\"", "t.toml:6: class: ", "`noise`"),
         ("\"voice\"", "\"1:\"", "t.toml:6: class: ", "only a leaf"),
-        ("\"cbr\"", "\"cbx\"", "t.toml:7: kind: ", "unknown variant"),
+        ("\"cbr\"", "\"cbx\"", "t.toml:7: kind: ", "unknown word"),
         (
             "interval = \"20ms\"",
             "",
@@ -158,7 +158,7 @@ fn what_is_wrong_is_said_with_file_line_and_key() {
             "\"dctcp\"",
             "\"bbr\"",
             "t.toml:15: control: ",
-            "unknown variant",
+            "unknown word",
         ),
         ("on = \"1s\"", "", "t.toml:20: ", "how long it is on"),
     ];

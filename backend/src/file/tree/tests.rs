@@ -1,4 +1,4 @@
-use qos::{ClassId, LeafQueue, Overcommit, PacketBurst};
+use qos::{Burst, ClassId, FlowsConfig, LeafQueue, Overcommit, PacketBurst};
 
 use super::*;
 
@@ -94,7 +94,7 @@ fn what_is_wrong_is_said_with_file_line_and_key() {
             "prio = 1",
             "priority = 1",
             "t.toml:15: priority: ",
-            "unknown field",
+            "unknown key",
         ),
         (
             "weight = 10",
@@ -150,12 +150,12 @@ fn what_is_wrong_is_said_with_file_line_and_key() {
             "t.toml:11: id: ",
             "major:minor",
         ),
-        ("id = \"1:10\"\n", "", "t.toml:10: ", "missing field `id`"),
+        ("id = \"1:10\"\n", "", "t.toml:10: ", "missing key `id`"),
         (
             "queue = \"flows\"",
             "queue = \"fq\"",
             "t.toml:29: queue: ",
-            "unknown variant",
+            "unknown word",
         ),
         (
             "queue = \"flows\"",
@@ -172,12 +172,12 @@ fn what_is_wrong_is_said_with_file_line_and_key() {
         ("fifo = 20", "fifo = 0", "t.toml:38: queue: ", "no frame"),
         ("\"10ms\"", "\"0ms\"", "t.toml:32: target: ", "is zero"),
         ("\"10ms\"", "10", "t.toml:32: target: ", "not a unit"),
-        ("target", "traget", "t.toml:32: traget: ", "unknown field"),
+        ("target", "traget", "t.toml:32: traget: ", "unknown key"),
         (
             "\"scale\"",
             "\"maybe\"",
             "t.toml:1: overcommit: ",
-            "unknown variant",
+            "unknown word",
         ),
         (
             "cburst = \"2ms\"",

@@ -1,33 +1,9 @@
 //! Each test has a network namespace of its own, which ends with its thread.
 
-use std::process::Command;
-
-use nix::sched::{CloneFlags, unshare};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::*;
-
-/// Runs `test` on a thread in a fresh network namespace, where only `lo` is.
-fn in_namespace<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
-    let body = || {
-        unshare(CloneFlags::CLONE_NEWNET)
-            .expect("this test makes a network namespace of its own: run it as root");
-        test()
-    };
-    match thread::spawn(body).join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-fn ip(line: &str) {
-    let status = Command::new("ip").args(line.split(' ')).status();
-    assert!(status.expect("iproute2 is needed").success(), "ip {line}");
-}
-
-fn name(text: &str) -> IfName {
-    text.parse().unwrap()
-}
+use crate::uplink::testing::{in_namespace, ip, link, name};
 
 fn config(queues: u16) -> TapConfig {
     TapConfig {
@@ -36,10 +12,6 @@ fn config(queues: u16) -> TapConfig {
         mtu: None,
         bridge: None,
     }
-}
-
-fn link(text: &str) -> Option<Link> {
-    Netlink::open().unwrap().link(&name(text)).unwrap()
 }
 
 fn open_error(config: &TapConfig) -> TapError {

@@ -1,0 +1,248 @@
+//! Live changes: from the configuration that is served to another one, whole or not at all.
+//!
+//! First everything that may fail and can be undone: sockets and uplinks are opened. Then the sessions
+//! that cannot go on are ended, the packet thread is told, and last the table of ports follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::diff::{Changed, Diff};
+use super::doors::{Doors, Inherited};
+use super::opening::Listening;
+use super::port::Port;
+use super::service::{Change, ServiceError};
+use super::{Daemon, DaemonError, Timer, control, limits, notify};
+use crate::config::{Config, GuestConfig};
+use crate::session::SessionConfig;
+use crate::shard::{PortId, ShardGone};
+
+/// What ports offer their front-ends.
+type Offers = BTreeMap<PortId, SessionConfig>;
+
+/// What a change came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Applied {
+    /// How many configurations have been applied, this one included.
+    pub(super) generation: u64,
+    /// Guests that are new.
+    pub(super) added: usize,
+    /// Guests that are gone.
+    pub(super) removed: usize,
+    /// Guests that are served in another way.
+    pub(super) changed: usize,
+}
+
+impl<R: Fn() -> Result<Config, String>> Daemon<R> {
+    /// Reads the configuration again and serves what it says; the reason, if that cannot be done. The
+    /// log says either.
+    pub(super) fn reload(&mut self) -> Result<Result<Applied, String>, ShardGone> {
+        notify::reloading();
+        let read = (self.reload)().and_then(|config| {
+            // It is to allow what is new, and reads for itself what that is.
+            let allowed = self.opener.reload().map(|()| config);
+            allowed.map_err(|error| error.to_string())
+        });
+        let outcome = match read {
+            Ok(config) => self.change(config, Inherited::new()),
+            Err(why) => {
+                notify::ready();
+                log::error!("event=reload-refused: {why}; everything stays as it was");
+                return Ok(Err(why));
+            }
+        };
+        notify::ready();
+        match outcome {
+            Ok(applied) => {
+                log::info!(
+                    "event=applied guests=+{}-{}~{} generation={}",
+                    applied.added,
+                    applied.removed,
+                    applied.changed,
+                    applied.generation
+                );
+                Ok(Ok(applied))
+            }
+            Err(DaemonError::Shard(gone) | DaemonError::Service(ServiceError::Shard(gone))) => {
+                Err(gone)
+            }
+            Err(error) => {
+                log::error!("event=reload-refused: {error}; everything stays as it was");
+                Ok(Err(error.to_string()))
+            }
+        }
+    }
+
+    /// Serves `new` from now on. The descriptors that it says were handed in are in `inherited`.
+    ///
+    /// # Errors
+    /// What is in the way. Unless the packet thread is gone, everything is as it was.
+    pub(super) fn change(
+        &mut self,
+        mut new: Config,
+        inherited: Inherited,
+    ) -> Result<Applied, DaemonError> {
+        let old = Rc::clone(&self.config);
+        limits::raise(&new);
+        let diff = Diff::between(&old, &new);
+        let vacant = self.ports.vacant(diff.new.len());
+        let added: Vec<_> = vacant.into_iter().zip(diff.new.iter().copied()).collect();
+        let (ports, opener) = (&self.ports, &self.opener);
+        let doors = Doors::open(&old, &diff, &added, ports, inherited, opener, &self.poller)?;
+        let served = self.serve_as(&diff, &old, &new, added.clone());
+        let (listener, offers) = match served {
+            Ok(served) => served,
+            Err(error) => {
+                doors.undo(&self.ports);
+                return Err(error);
+            }
+        };
+        if let Some(listener) = listener {
+            self.control.listen(listener);
+        }
+        let unserved = self.follow(&diff, added, doors, offers);
+        if *old != new {
+            self.generation += 1;
+        }
+        let applied = Applied {
+            generation: self.generation,
+            added: diff.new.len(),
+            removed: diff.gone.len(),
+            changed: diff.changed.len(),
+        };
+        if self.generation > 1 && old.poll != new.poll {
+            log::warn!("event=not-applied: how long to poll changes when the daemon is restarted");
+        }
+        // The next reload tries them again, as new ones.
+        new.guests.retain(|guest| !unserved.contains(&guest.name));
+        self.config = Rc::new(new);
+        Ok(applied)
+    }
+
+    /// Opens what is left to be opened, ends the sessions that cannot go on, and has the packet thread
+    /// serve the new configuration. Gives the new control socket, if that is another now, and what the
+    /// new ports, and those made anew, offer.
+    fn serve_as(
+        &mut self,
+        diff: &Diff<'_>,
+        old: &Config,
+        new: &Config,
+        added: Vec<(PortId, &GuestConfig)>,
+    ) -> Result<(Option<Option<Listening>>, Offers), DaemonError> {
+        let ids = |changed: &Changed<'_>| self.ports.find(&changed.old.name);
+        let changed = diff.changed.iter();
+        let changed = changed.filter_map(|changed| Some((ids(changed)?, changed)));
+        let (ending, going_on): (Vec<_>, Vec<_>) =
+            changed.partition(|(_, changed)| changed.ends_session.is_some());
+        let gone = diff.gone.iter();
+        let change = Change {
+            config: new,
+            removed: gone
+                .filter_map(|guest| self.ports.find(&guest.name))
+                .collect(),
+            added,
+            replaced: guests(&ending),
+            retuned: guests(&going_on),
+            kept: self
+                .ports
+                .iter()
+                .map(|(id, port)| (port.name.clone(), id))
+                .collect(),
+        };
+        let listener = if old.control == new.control {
+            None
+        } else {
+            let path = new.control.as_deref();
+            Some(
+                path.map(|path| control::open(path, &self.opener, &self.poller))
+                    .transpose()?,
+            )
+        };
+        let prepared = self.service.prepare(&change)?;
+        for id in &change.removed {
+            self.end_session(*id, "the guest is not configured any more");
+        }
+        for (id, changed) in &ending {
+            self.end_session(*id, changed.ends_session.unwrap_or_default());
+        }
+        Ok((listener, self.service.commit(&change, prepared)?))
+    }
+
+    fn end_session(&mut self, id: PortId, why: &str) {
+        if let Some(port) = self.ports.get_mut(id).filter(|port| port.is_busy()) {
+            log::info!(
+                "port={} session=ended: {why}; its front-end has to connect again",
+                port.name
+            );
+            port.end_session(&self.poller);
+        }
+    }
+
+    /// Brings the table of ports in line with what is served now. Gives the names of the guests that could
+    /// not be served after all, and have no port.
+    fn follow(
+        &mut self,
+        diff: &Diff<'_>,
+        added: Vec<(PortId, &GuestConfig)>,
+        doors: Doors,
+        mut offers: Offers,
+    ) -> BTreeSet<String> {
+        let mut unserved = BTreeSet::new();
+        let mut entrances = doors.take(&mut self.ports, &self.poller);
+        for guest in &diff.gone {
+            self.remove(&guest.name);
+            log::info!("port={} state=removed", guest.name);
+        }
+        for changed in &diff.changed {
+            let Some(id) = self.ports.find(&changed.old.name) else {
+                continue;
+            };
+            let Some(port) = self.ports.get_mut(id) else {
+                continue;
+            };
+            match (offers.remove(&id), changed.ends_session) {
+                (Some(offer), _) => port.set_offer(offer),
+                (None, None) => {}
+                (None, Some(_)) => {
+                    self.remove(&changed.old.name);
+                    unserved.insert(changed.new.name.clone());
+                    continue;
+                }
+            }
+            if let Some(entrance) = entrances.remove(&id) {
+                // The one before closes here, and its file goes.
+                drop(port.set_entrance(entrance));
+            }
+            self.timers
+                .set(Timer::Port(id), port.deadline(Instant::now()));
+        }
+        for (id, guest) in added {
+            let (Some(entrance), Some(offer)) = (entrances.remove(&id), offers.remove(&id)) else {
+                unserved.insert(guest.name.clone());
+                continue;
+            };
+            let port = Port::new(id, &guest.name, entrance, offer);
+            self.timers
+                .set(Timer::Port(id), port.deadline(Instant::now()));
+            self.ports.insert(id, port);
+            log::info!("port={} state=waiting", guest.name);
+        }
+        unserved
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(id) = self.ports.find(name) {
+            self.timers.set(Timer::Port(id), None);
+            // Its listener closes here, and the listener's file goes.
+            drop(self.ports.remove(id));
+        }
+    }
+}
+
+/// The guests of these ports, as they are to be.
+fn guests<'a>(ports: &[(PortId, &Changed<'a>)]) -> Vec<(PortId, &'a GuestConfig)> {
+    let port = |&(id, changed): &(PortId, &Changed<'a>)| (id, changed.new);
+    ports.iter().map(port).collect()
+}

@@ -1,0 +1,234 @@
+//! One connection to the control socket: requests in, answers out, never blocking.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::Uid;
+
+use super::inbox::{Inbox, MAX_REQUEST};
+use super::request::{self, Request};
+use crate::poller::Interest;
+
+/// How long a caller may take to send a request, or to take an answer, or stay silent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The caller has gone, or is to be sent away.
+#[derive(Debug)]
+pub(super) struct Over;
+
+/// A connection. At most one request is under way: the next is looked at when the answer is gone.
+#[derive(Debug)]
+pub(super) struct Caller {
+    stream: UnixStream,
+    inbox: Inbox,
+    /// What is left of the answer.
+    outbox: Vec<u8>,
+    sent: usize,
+    /// No request is looked at any more.
+    closing: bool,
+    by: Option<Instant>,
+    /// What the poller watches it for.
+    pub(super) watched: Interest,
+}
+
+impl Caller {
+    /// Takes a connection, which does not block.
+    pub(super) fn new(stream: UnixStream, now: Instant) -> Self {
+        Self {
+            stream,
+            inbox: Inbox::default(),
+            outbox: Vec::new(),
+            sent: 0,
+            closing: false,
+            by: now.checked_add(PATIENCE),
+            watched: Interest::READ,
+        }
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    /// Whose process it is.
+    pub(super) fn uid(&self) -> Option<Uid> {
+        let credentials = rustix::net::sockopt::socket_peercred(&self.stream);
+        credentials.ok().map(|credentials| credentials.uid)
+    }
+
+    /// When its time is up.
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.by
+    }
+
+    /// What to watch it for. A request that waits here already is looked at when the socket is
+    /// writable, which it is unless an answer is stuck.
+    pub(super) fn interest(&self) -> Interest {
+        let writable = self.is_sending() || self.inbox.has_request();
+        Interest {
+            readable: !writable,
+            writable,
+            ..Interest::NONE
+        }
+    }
+
+    /// The socket is ready: sends, reads, and gives a request that is to be answered.
+    pub(super) fn turn(&mut self, now: Instant) -> Result<Option<Request>, Over> {
+        self.flush(now)?;
+        if self.is_sending() {
+            return Ok(None);
+        }
+        if !self.inbox.has_request() {
+            self.read()?;
+        }
+        match self.inbox.next() {
+            Some(Ok(line)) => match request::parse(&line) {
+                Ok(request) => return Ok(Some(request)),
+                Err(error) => self.answer(&request::refused(error), now)?,
+            },
+            Some(Err(too_long)) => self.dismiss(&request::refused(too_long), now)?,
+            None if self.inbox.has_ended() => return Err(Over),
+            None => {}
+        }
+        Ok(None)
+    }
+
+    /// Sends an answer, now or as soon as the caller takes it.
+    pub(super) fn answer(&mut self, line: &[u8], now: Instant) -> Result<(), Over> {
+        self.outbox.extend_from_slice(line);
+        self.by = now.checked_add(PATIENCE);
+        self.flush(now)
+    }
+
+    /// Sends a last answer; the connection is over when it is gone.
+    pub(super) fn dismiss(&mut self, line: &[u8], now: Instant) -> Result<(), Over> {
+        self.closing = true;
+        self.answer(line, now)
+    }
+
+    const fn is_sending(&self) -> bool {
+        self.sent < self.outbox.len()
+    }
+
+    fn read(&mut self) -> Result<(), Over> {
+        let mut buffer = [0; MAX_REQUEST];
+        let room = self.inbox.room().min(buffer.len());
+        let into = buffer.get_mut(..room).unwrap_or_default();
+        match self.stream.read(into) {
+            Ok(len) => self.inbox.take(into.get(..len).unwrap_or_default()),
+            Err(error) if is_later(&error) => {}
+            Err(_) => return Err(Over),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, now: Instant) -> Result<(), Over> {
+        while let Some(rest) = self.outbox.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(len) => self.sent = self.sent.saturating_add(len),
+                Err(error) if is_later(&error) => return Ok(()),
+                Err(_) => return Err(Over),
+            }
+        }
+        if self.sent > 0 {
+            // The memory of a long answer is not kept.
+            (self.outbox, self.sent) = (Vec::new(), 0);
+            self.by = now.checked_add(PATIENCE);
+        }
+        if self.closing { Err(Over) } else { Ok(()) }
+    }
+}
+
+/// Whether a call is to be tried again when the socket is ready.
+fn is_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (UnixStream, Caller, Instant) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let now = Instant::now();
+        (theirs, Caller::new(ours, now), now)
+    }
+
+    fn read(stream: &mut UnixStream) -> String {
+        let mut bytes = [0; 4096];
+        let len = stream.read(&mut bytes).unwrap();
+        String::from_utf8(bytes[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn requests_are_given_one_at_a_time_and_nonsense_is_answered() {
+        let (mut theirs, mut caller, now) = pair();
+        theirs
+            .write_all(b"{\"do\":\"ping\"}\nnonsense\n{\"do\":\"report\"}")
+            .unwrap();
+        assert_eq!(caller.turn(now).unwrap(), Some(Request::Ping {}));
+        assert!(caller.interest().writable, "the next one waits");
+        caller.answer(b"pong\n", now).unwrap();
+        assert_eq!(read(&mut theirs), "pong\n");
+        assert_eq!(caller.turn(now).unwrap(), None);
+        assert!(read(&mut theirs).contains("not a request"));
+        assert!(caller.interest().readable, "the last one is not whole");
+        assert_eq!(caller.turn(now).unwrap(), None);
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(
+            caller.turn(now).unwrap(),
+            Some(Request::Report { classes: false })
+        );
+        caller.answer(b"{}\n", now).unwrap();
+        assert_eq!(read(&mut theirs), "{}\n");
+        assert!(caller.turn(now).is_err());
+    }
+
+    #[test]
+    fn a_request_without_end_is_told_so_and_sent_away() {
+        let (mut theirs, mut caller, now) = pair();
+        theirs.write_all(&vec![b'x'; 2 * MAX_REQUEST]).unwrap();
+        assert!(caller.turn(now).is_err());
+        assert!(read(&mut theirs).contains("4096 bytes"));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_taken_holds_the_next_request_back() {
+        let (mut theirs, mut caller, now) = pair();
+        theirs
+            .write_all(b"{\"do\":\"ping\"}\n{\"do\":\"ping\"}\n")
+            .unwrap();
+        assert!(caller.turn(now).unwrap().is_some());
+        let long = vec![b'y'; 4 << 20];
+        caller.answer(&long, now).unwrap();
+        assert_eq!(caller.turn(now).unwrap(), None);
+        let interest = caller.interest();
+        assert!(interest.writable && !interest.readable);
+        let mut left = long.len();
+        let mut bytes = vec![0; 1 << 16];
+        let mut second = None;
+        while left > 0 {
+            assert!(
+                second.is_none() || left < 1 << 20,
+                "all but the last bytes are sent first"
+            );
+            left -= theirs.read(&mut bytes).unwrap();
+            if second.is_none() {
+                second = caller.turn(now).unwrap();
+            }
+        }
+        assert_eq!(second, Some(Request::Ping {}));
+    }
+
+    #[test]
+    fn one_that_hangs_up_is_over() {
+        let (theirs, mut caller, now) = pair();
+        drop(theirs);
+        assert!(caller.turn(now).is_err());
+    }
+}

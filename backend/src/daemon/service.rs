@@ -1,0 +1,461 @@
+//! All that is asked of the packet thread about which uplinks and ports there are, and how they are served.
+//!
+//! A change is prepared first, which opens every uplink it needs and may fail without a trace; then
+//! the sessions that cannot go on are ended by the caller, and it is committed.
+
+mod links;
+mod ports;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+
+use qos::ClassId;
+use qos::engine::ClassSnapshot;
+
+use self::ports::only_address;
+use super::offer;
+use super::opening::Opening;
+use crate::args::MacAddr;
+use crate::config::{Config, GuestConfig, UplinkConfig, UplinkKind};
+use crate::opener::OpenerError;
+use crate::plan::{self, Ids, LanPlan};
+use crate::session::SessionConfig;
+use crate::shard::{
+    self, ChangeError, Command, LanChange, LanId, PortCommand, PortCounters, PortHandle, PortId,
+    Shard, ShardGone, ShardHandle, TreesChange,
+};
+use crate::uplink::{LinkMonitor, Offload, Uplink, UplinkError};
+
+/// Ports asked for their counters before the first answer is waited for: fewer than the mailbox holds.
+const ASKED_AT_ONCE: usize = 32;
+
+/// Why the packet thread cannot serve a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// An uplink cannot be had, or not be given back.
+    #[error("uplink {0}: {1}")]
+    Open(String, #[source] OpenerError),
+    /// An uplink cannot be set as needed.
+    #[error("uplink {0}: {1}")]
+    Uplink(String, #[source] UplinkError),
+    /// What becomes of links cannot be known.
+    #[error("cannot watch links: {0}")]
+    Links(#[source] UplinkError),
+    /// The packet thread cannot be had.
+    #[error(
+        "cannot set up the packet thread: {0}; check the limits on open files, threads and memory"
+    )]
+    Thread(#[source] io::Error),
+    /// The packet thread could not take something on.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// A macvtap gives frames to one address only.
+    #[error(
+        "uplink {uplink}: a macvtap serves one guest, and has {guests}; give each guest one of its \
+         own, or use packet:{lower}"
+    )]
+    SharedMacvtap {
+        /// The uplink.
+        uplink: String,
+        /// The interface it is made on.
+        lower: String,
+        /// How many guests are behind it.
+        guests: usize,
+    },
+    /// The packet thread ended by itself.
+    #[error(transparent)]
+    Shard(#[from] ShardGone),
+}
+
+/// Which ports are served how from now on.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    /// The configuration as it is to be, in which the guests below are.
+    pub(super) config: &'a Config,
+    /// Ports that are no more. Their sessions have ended before the commit.
+    pub(super) removed: Vec<PortId>,
+    /// Ports that are new.
+    pub(super) added: Vec<(PortId, &'a GuestConfig)>,
+    /// Ports to be made anew. Their sessions have ended before the commit.
+    pub(super) replaced: Vec<(PortId, &'a GuestConfig)>,
+    /// Ports whose limits or rules are others; their sessions go on.
+    pub(super) retuned: Vec<(PortId, &'a GuestConfig)>,
+    /// The ports of guests that stay, by name.
+    pub(super) kept: BTreeMap<String, PortId>,
+}
+
+/// What was opened and planned for a change, and serves nobody yet.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    uplinks: BTreeMap<String, Opened>,
+    plans: BTreeMap<String, LanPlan>,
+    ids: Ids,
+}
+
+/// An uplink with what it can do.
+#[derive(Debug)]
+struct Opened {
+    uplink: Uplink,
+    offload: Offload,
+}
+
+/// An uplink that is served.
+#[derive(Debug)]
+struct Lan {
+    id: LanId,
+    config: UplinkConfig,
+    plan: LanPlan,
+    offload: Offload,
+    mtu: u16,
+    /// Its interface, as the kernel counts them.
+    link: Option<u32>,
+    /// Its interface has vanished.
+    gone: bool,
+    guests: usize,
+    /// The address of the only guest, if it is known.
+    address: Option<MacAddr>,
+}
+
+/// An uplink's name, and the classes of its two trees.
+type UplinkClasses<'a> = (&'a str, [Vec<ClassSnapshot>; 2]);
+
+/// The packet thread, and what it was given to serve.
+#[derive(Debug)]
+pub(super) struct Service {
+    shard: ShardHandle,
+    thread: JoinHandle<Vec<Uplink>>,
+    links: LinkMonitor,
+    opener: Opening,
+    lans: BTreeMap<String, Lan>,
+    /// Which uplink each port is behind, by name.
+    homes: BTreeMap<PortId, String>,
+    ids: Ids,
+}
+
+impl Service {
+    /// Starts the packet thread, without any port.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors, memory or threads.
+    pub(super) fn start(
+        config: &Config,
+        links: LinkMonitor,
+        opener: Opening,
+    ) -> Result<Self, ServiceError> {
+        let (shard, thread) =
+            Shard::spawn(config.poll, config.pool_bytes).map_err(ServiceError::Thread)?;
+        Ok(Self {
+            shard,
+            thread,
+            links,
+            opener,
+            lans: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            ids: Ids::default(),
+        })
+    }
+
+    /// The way to one port.
+    pub(super) fn port(&self, id: PortId) -> PortHandle {
+        self.shard.port(id)
+    }
+
+    /// Opens what a change needs. When it fails, nothing is left behind and nothing has changed.
+    pub(super) fn prepare(&self, change: &Change<'_>) -> Result<Prepared, ServiceError> {
+        let mut prepared = Prepared {
+            ids: self.ids.clone(),
+            ..Prepared::default()
+        };
+        for (index, uplink) in change.config.uplinks.iter().enumerate() {
+            check(change.config, index)?;
+            let plan = plan::lan(change.config, index, &mut prepared.ids);
+            prepared.plans.insert(uplink.name.clone(), plan);
+        }
+        prepared.ids.forget_others(change.config);
+        for (index, uplink) in change.config.uplinks.iter().enumerate() {
+            // One that we have is kept, or opened again when it has been let go.
+            let ours = self
+                .lans
+                .values()
+                .any(|lan| stays(&lan.config, uplink) || holds(&lan.config, uplink));
+            if ours {
+                continue;
+            }
+            match self.open(uplink, only_address(change.config, index)) {
+                Ok(opened) => drop(prepared.uplinks.insert(uplink.name.clone(), opened)),
+                Err(error) => {
+                    for opened in prepared.uplinks.into_values() {
+                        self.give_back(opened.uplink);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Makes a change hold. Gives what the added and the replaced ports offer their front-ends; one
+    /// that is missing there could not be served after all, and the log says why.
+    ///
+    /// # Errors
+    /// Nothing has changed then, unless the packet thread is gone.
+    pub(super) fn commit(
+        &mut self,
+        change: &Change<'_>,
+        mut prepared: Prepared,
+    ) -> Result<BTreeMap<PortId, SessionConfig>, ServiceError> {
+        self.retire(change)?;
+        let mut lans = Vec::new();
+        let mut unserved = BTreeSet::new();
+        let mut crowds = BTreeSet::new();
+        for (index, uplink) in change.config.uplinks.iter().enumerate() {
+            let Some(plan) = prepared.plans.remove(&uplink.name) else {
+                continue;
+            };
+            let guests = change
+                .config
+                .guests
+                .iter()
+                .filter(|guest| guest.uplink == index);
+            let guests = guests.count();
+            let address = only_address(change.config, index);
+            if let Some(lan) = self.lans.get_mut(&uplink.name) {
+                if (lan.guests == 1) != (guests == 1) {
+                    crowds.insert(index);
+                }
+                let trees = TreesChange::between(&lan.plan, &plan);
+                lan.config.clone_from(uplink);
+                lan.guests = guests;
+                lan.plan = plan;
+                if lan.address != address && matches!(uplink.kind, UplinkKind::Macvtap(_)) {
+                    log::warn!(
+                        "uplink={} event=not-applied: a macvtap has its guest's address from when it is \
+                         opened; restart the daemon",
+                        uplink.name
+                    );
+                }
+                lan.address = address;
+                if trees != TreesChange::default() {
+                    lans.push(LanChange {
+                        id: lan.id,
+                        name: uplink.name.clone(),
+                        uplink: None,
+                        trees,
+                    });
+                }
+                continue;
+            }
+            let opened = match prepared.uplinks.remove(&uplink.name) {
+                Some(opened) => Ok(opened),
+                None => self.open(uplink, address),
+            };
+            match opened {
+                Ok(opened) => lans.push(self.add_lan(uplink, opened, plan, guests, address)),
+                Err(error) => {
+                    log::error!(
+                        "uplink={} state=unserved: {error}; then reload, or restart the daemon",
+                        uplink.name
+                    );
+                    unserved.insert(index);
+                }
+            }
+        }
+        self.ids = prepared.ids;
+        let ports = self.ports(change, &unserved, &crowds);
+        let replaced = change.replaced.iter().map(|(id, _)| *id);
+        let applied = self.change(shard::Change {
+            ports_gone: change.removed.iter().copied().chain(replaced).collect(),
+            lans_gone: Vec::new(),
+            lans,
+            ports,
+        })?;
+        for uplink in applied.retired {
+            self.give_back(uplink);
+        }
+        self.settle_homes(change);
+        let served = change.added.iter().chain(&change.replaced);
+        let served = served.filter(|(_, guest)| !unserved.contains(&guest.uplink));
+        let offer = |&(id, guest): &(PortId, &GuestConfig)| {
+            let uplink = change.config.uplinks.get(guest.uplink)?;
+            let lan = self.lans.get(&uplink.name)?;
+            Some((id, offer::session_config(guest, lan.offload, lan.mtu)))
+        };
+        Ok(served.filter_map(offer).collect())
+    }
+
+    /// Takes away the uplinks that are configured no more, or as another device.
+    fn retire(&mut self, change: &Change<'_>) -> Result<(), ServiceError> {
+        let uplinks = &change.config.uplinks;
+        let stays = |lan: &Lan| uplinks.iter().any(|uplink| stays(&lan.config, uplink));
+        let gone: Vec<_> = self
+            .lans
+            .iter()
+            .filter(|(_, lan)| !stays(lan))
+            .map(|(name, lan)| (name.clone(), lan.id))
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let replaced = change.replaced.iter().map(|(id, _)| *id);
+        let applied = self.change(shard::Change {
+            ports_gone: change.removed.iter().copied().chain(replaced).collect(),
+            lans_gone: gone.iter().map(|(_, id)| *id).collect(),
+            ..shard::Change::default()
+        })?;
+        for (name, _) in gone {
+            self.lans.remove(&name);
+        }
+        for uplink in applied.retired {
+            self.give_back(uplink);
+        }
+        Ok(())
+    }
+
+    fn add_lan(
+        &mut self,
+        config: &UplinkConfig,
+        opened: Opened,
+        plan: LanPlan,
+        guests: usize,
+        address: Option<MacAddr>,
+    ) -> LanChange {
+        let taken: BTreeSet<_> = self.lans.values().map(|lan| lan.id.0).collect();
+        let free = (0..).find(|id| !taken.contains(id)).unwrap_or(u32::MAX);
+        let lan = Lan {
+            id: LanId(free),
+            config: config.clone(),
+            plan: plan.clone(),
+            offload: opened.offload,
+            mtu: opened.uplink.mtu(),
+            link: opened.uplink.index(),
+            gone: false,
+            guests,
+            address,
+        };
+        self.lans.insert(config.name.clone(), lan);
+        LanChange {
+            id: LanId(free),
+            name: config.name.clone(),
+            uplink: Some(opened.uplink),
+            trees: TreesChange {
+                from_guest: Some(plan.from_guest),
+                to_guest: Some(plan.to_guest),
+            },
+        }
+    }
+
+    /// The guest of this port has another MTU, in bytes: so has an uplink that is its alone.
+    pub(super) fn set_mtu(&self, id: PortId, port: &str, mtu: u16) -> Result<(), ShardGone> {
+        let lan = self.homes.get(&id).and_then(|name| self.lans.get(name));
+        let Some(lan) = lan.filter(|lan| lan.guests == 1) else {
+            return Ok(());
+        };
+        match self.opener.set_mtu(&lan.config.name, mtu) {
+            Ok(()) => self.port(id).send(PortCommand::Mtu(mtu)),
+            Err(error) => {
+                log::warn!("port={port}: the guest's MTU is {mtu}, but: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    fn change(&self, change: shard::Change) -> Result<shard::Applied, ServiceError> {
+        let change = Box::new(change);
+        Ok(self.shard.ask(|answer| Command::Change(change, answer))??)
+    }
+
+    /// The counters of these ports, in their order; none of one that is not served.
+    pub(super) fn counters(&self, ids: &[PortId]) -> Result<Vec<Option<PortCounters>>, ShardGone> {
+        let mut all = Vec::with_capacity(ids.len());
+        for some in ids.chunks(ASKED_AT_ONCE) {
+            let ask = |id: &PortId| {
+                self.shard
+                    .request(|answer| Command::Port(*id, PortCommand::Counters(answer)))
+            };
+            let asked: Result<Vec<_>, _> = some.iter().map(ask).collect();
+            all.extend(asked?.into_iter().map(|answer| answer.recv().ok()));
+        }
+        Ok(all)
+    }
+
+    /// What every class of every uplink did and is doing, of what guests send and of what they receive.
+    pub(super) fn classes(&self) -> Result<Vec<UplinkClasses<'_>>, ShardGone> {
+        let mut all = Vec::with_capacity(self.lans.len());
+        for (name, lan) in &self.lans {
+            let trees = self.shard.ask(|answer| Command::Classes(lan.id, answer))?;
+            all.extend(trees.map(|trees| (name.as_str(), trees)));
+        }
+        Ok(all)
+    }
+
+    /// What the configuration calls the classes of the trees: the guest, or the guest and its class.
+    pub(super) fn class_names(&self) -> BTreeMap<ClassId, String> {
+        self.ids.names()
+    }
+
+    /// Takes nothing more from guests or uplinks and delivers what is queued; answered when that is
+    /// done, at the latest at the deadline (monotonic nanoseconds).
+    pub(super) fn drain(&self, deadline: u64) -> Result<Receiver<()>, ShardGone> {
+        self.shard.request(|done| Command::Drain(deadline, done))
+    }
+
+    /// Ends the packet thread and gives the uplinks back.
+    pub(super) fn end(self) -> Result<(), ServiceError> {
+        let told = self.shard.send(Command::End);
+        // A panic aborts the process, so the thread returns.
+        let uplinks = self.thread.join().unwrap_or_default();
+        // One that cannot be given back is no reason to leave the others.
+        let given_back: Vec<_> = uplinks
+            .into_iter()
+            .map(|uplink| {
+                let name = uplink.name().to_owned();
+                let removed = self.opener.remove(uplink);
+                removed.map_err(|error| ServiceError::Open(name, error))
+            })
+            .collect();
+        given_back.into_iter().collect::<Result<(), _>>()?;
+        Ok(told?)
+    }
+}
+
+/// Whether an uplink goes on as another one is configured.
+fn stays(old: &UplinkConfig, new: &UplinkConfig) -> bool {
+    old.name == new.name && same_device(old, new)
+}
+
+/// Whether the device of `new` cannot be opened before that of `old` has been let go.
+fn holds(old: &UplinkConfig, new: &UplinkConfig) -> bool {
+    match (&old.kind, &new.kind) {
+        (UplinkKind::Tap { name: old, .. }, UplinkKind::Tap { name: new, .. })
+        | (UplinkKind::Macvtap(old), UplinkKind::Macvtap(new))
+        | (UplinkKind::Packet(old), UplinkKind::Packet(new)) => old == new,
+        _ => false,
+    }
+}
+
+/// Whether two configurations are of one device, opened in one way.
+fn same_device(one: &UplinkConfig, other: &UplinkConfig) -> bool {
+    let opened = |uplink: &UplinkConfig| (uplink.kind.clone(), uplink.queues, uplink.mtu);
+    // What leads nowhere is told apart by its name.
+    let named = one.kind != UplinkKind::None || one.name == other.name;
+    opened(one) == opened(other) && named
+}
+
+fn check(config: &Config, index: usize) -> Result<(), ServiceError> {
+    let uplink = &config.uplinks[index];
+    let guests = config
+        .guests
+        .iter()
+        .filter(|guest| guest.uplink == index)
+        .count();
+    match &uplink.kind {
+        UplinkKind::Macvtap(lower) if guests > 1 => Err(ServiceError::SharedMacvtap {
+            uplink: uplink.name.clone(),
+            lower: lower.to_string(),
+            guests,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,261 @@
+//! From guest to guest: whole, with one copy, into the receiver's queue or straight into its ring.
+
+use qos::{Frame, Headers, Offer, Verdict, classify::rewrite};
+use ring::net::HEAD_LEN;
+use ring::{GatherOutcome, HEADER_LEN};
+
+use super::counters::DropReason;
+use super::from_guest::number;
+use super::judge::{Judged, fill_from_chain, keep_chain};
+use super::lan::Lan;
+use super::pool::{Target, Unit};
+use super::port::Lack;
+use super::tag;
+use super::tree::Path;
+use super::work::{Turn, Work};
+use crate::switch::{Delivery, Flood};
+
+impl Lan {
+    /// Hands the frame in the chain to another guest: into its ring if it can take it at once, else into
+    /// its queue.
+    pub(super) fn cut_through(
+        &mut self,
+        source: u32,
+        judged: &Judged,
+        delivery: Delivery,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut judged = *judged;
+        let old = judged.start;
+        judged.start = tag::change(&mut turn.work.scratch[..judged.end], old, delivery.tag);
+        judged.shape = tag::shape(judged.shape, old, judged.start);
+        let mut unit = Unit::new(judged.shape, Target::Port(delivery.port));
+        unit.source = Some(source);
+        if !turn.work.pool.has_room() {
+            if let Some(port) = turn.ports.get_mut(delivery.port) {
+                port.counters.to_guest.drops.add(DropReason::PoolFull, 1);
+            }
+            return;
+        }
+        let work = &mut *turn.work;
+        let number = work.pool.promise(unit);
+        let head = &work.scratch[judged.start + HEADER_LEN..judged.end];
+        let head = &head[..head.len().min(HEAD_LEN)];
+        let headers = Headers::parse(head, judged.shape.len, 0);
+        let Some(verdict) = self.queue_to_guest(number, &headers, Path::Local, turn) else {
+            return;
+        };
+        if let Some(verdict) = verdict {
+            let head = &mut turn.work.scratch[judged.start + HEADER_LEN..judged.end];
+            rewrite::apply(head, &verdict);
+        }
+        if self.pass_through(number, &judged, delivery.port, turn) {
+            return;
+        }
+        fill_from_chain(&judged, turn.work);
+        if !turn.work.pool.fulfil(number) {
+            // It stays in the queue without bytes, and is lost when its turn comes.
+            log::debug!("uplink={} event=pool-full", self.name);
+        }
+    }
+
+    /// Writes the frame in the chain into the receiver's ring, if it is the one to go next.
+    fn pass_through(&mut self, own: u32, judged: &Judged, to: u32, turn: &mut Turn<'_>) -> bool {
+        let Some(grant) = self.to.engine.peek(turn.now.time()) else {
+            return false;
+        };
+        let next = grant
+            .frame
+            .filter(|frame| number(*frame) == own && !grant.mark);
+        let Some(frame) = next.filter(|frame| frame.shape == judged.shape) else {
+            return false;
+        };
+        let Some(port) = turn.ports.get_mut(to) else {
+            return false;
+        };
+        let Work {
+            chain,
+            gather,
+            scratch,
+            pool,
+            ..
+        } = &mut *turn.work;
+        let (header, prefix) = scratch[judged.start..judged.end].split_at(HEADER_LEN);
+        let Some(header) = header.first_chunk() else {
+            return false;
+        };
+        if port.lacks(header) != Lack::Nothing {
+            return false;
+        }
+        let Some(pair) = port.receiving_pair(0) else {
+            return false;
+        };
+        let Some(running) = port.pairs[pair].receive.active() else {
+            return false;
+        };
+        let need = HEADER_LEN + judged.shape.len as usize;
+        if running.ring.gather(need, running.mergeable, gather) != Ok(GatherOutcome::Ready) {
+            return false;
+        }
+        running
+            .ring
+            .fill_from(gather, header, prefix, chain, judged.copied);
+        let cost = grant.framing.cost(frame.shape);
+        port.counters.to_guest.sent.add(frame.shape.len, cost);
+        self.to.engine.commit(frame.shape);
+        pool.free(own);
+        turn.work.touch(to, 2 * pair);
+        true
+    }
+
+    /// Hands a frame of the pool to its receiver.
+    pub(super) fn hand_over(&mut self, number: u32, path: Path, turn: &mut Turn<'_>) {
+        let Some(len) = turn.work.pool.get(number).map(|unit| unit.len) else {
+            return;
+        };
+        let Some((_, head)) = turn.work.pool.head_mut(number) else {
+            return;
+        };
+        let headers = Headers::parse(head, len, 0);
+        self.hand_over_with(number, &headers, path, turn);
+    }
+
+    /// As [`Self::hand_over`], where the frame's headers are known.
+    pub(super) fn hand_over_with(
+        &mut self,
+        number: u32,
+        headers: &Headers,
+        path: Path,
+        turn: &mut Turn<'_>,
+    ) {
+        let queued = self.queue_to_guest(number, headers, path, turn);
+        if let Some(Some(verdict)) = queued
+            && let Some((_, head)) = turn.work.pool.head_mut(number)
+        {
+            rewrite::apply(head, &verdict);
+        }
+    }
+
+    /// Gives a frame of the pool to the queue of its receiver, and says what the receiver's rules have to
+    /// say about its bytes; `None` if the frame was lost.
+    #[expect(
+        clippy::option_option,
+        reason = "queued or not, and then changed or not"
+    )]
+    fn queue_to_guest(
+        &mut self,
+        number: u32,
+        headers: &Headers,
+        path: Path,
+        turn: &mut Turn<'_>,
+    ) -> Option<Option<Verdict>> {
+        let unit = turn.work.pool.get(number).copied()?;
+        let Target::Port(to) = unit.target else {
+            return None;
+        };
+        let queued = match turn.ports.get_mut(to) {
+            Some(port) if port.listens() => {
+                let classified = port.to.classify(headers, unit.left, path, turn.now.time());
+                match classified {
+                    None => Err(DropReason::Rule),
+                    Some((leaf, verdict)) => {
+                        let frame = turn.work.hasher.frame(number, unit.left, headers);
+                        match self.to.engine.offer(leaf, frame, turn.now.time()) {
+                            Offer::Queued => Ok(verdict),
+                            Offer::Refused => Err(DropReason::QueueFull),
+                            Offer::Gone => Err(DropReason::NotListening),
+                        }
+                    }
+                }
+            }
+            _ => Err(DropReason::NotListening),
+        };
+        match queued {
+            Ok(verdict) => Some(verdict),
+            Err(reason) => {
+                Self::lose(number, false, reason, turn);
+                None
+            }
+        }
+    }
+
+    /// Queues a copy of the frame in the chain for all who are to have it, if there is anybody.
+    pub(super) fn flood_chain(&mut self, source: u32, judged: &Judged, turn: &mut Turn<'_>) {
+        let Judged { forward, .. } = *judged;
+        let crate::switch::Forward::Flood(flood) = forward else {
+            return;
+        };
+        if !self.floods(&flood) {
+            return;
+        }
+        let number = keep_chain(judged, Target::Flood(flood), Some(source), 0, turn.work);
+        self.queue_flood(number, Some(source), turn);
+    }
+
+    /// Queues a frame of the pool for all who are to have it.
+    pub(super) fn queue_flood(
+        &mut self,
+        number: Option<u32>,
+        source: Option<u32>,
+        turn: &mut Turn<'_>,
+    ) {
+        let refused = match (number, self.from.flood) {
+            (Some(number), Some(leaf)) => {
+                let shape = turn.work.pool.get(number).map(|unit| unit.shape);
+                let frame = shape.map(|shape| Frame::new(number.into(), shape));
+                let queued =
+                    frame.map(|frame| self.from.engine.offer(leaf, frame, turn.now.time()));
+                if queued == Some(Offer::Queued) {
+                    return;
+                }
+                turn.work.pool.free(number);
+                DropReason::Flood
+            }
+            _ => DropReason::PoolFull,
+        };
+        if let Some(port) = source.and_then(|port| turn.ports.get_mut(port)) {
+            port.counters.from_guest.drops.add(refused, 1);
+        }
+    }
+
+    /// Copies a frame to all who are to have it; its bytes.
+    pub(super) fn replicate(&mut self, frame: Frame, turn: &mut Turn<'_>) -> u32 {
+        let own = number(frame);
+        self.from.engine.commit(frame.shape);
+        let Some(unit) = turn.work.pool.get(own).copied() else {
+            return 0;
+        };
+        let Target::Flood(flood) = unit.target else {
+            turn.work.pool.free(own);
+            return 0;
+        };
+        let path = if unit.source.is_some() {
+            Path::Local
+        } else {
+            Path::Uplink
+        };
+        // Floods are rare, and bounded by their class.
+        let receivers: Vec<Delivery> = self.switch.receivers(&flood).collect();
+        for delivery in receivers {
+            let copy = turn.work.pool.duplicate(own, Target::Port(delivery.port));
+            match copy {
+                Some(copy) => {
+                    turn.work.pool.retag(copy, delivery.tag);
+                    self.hand_over(copy, path, turn);
+                }
+                None => {
+                    if let Some(port) = turn.ports.get_mut(delivery.port) {
+                        port.counters.to_guest.drops.add(DropReason::PoolFull, 1);
+                    }
+                }
+            }
+        }
+        turn.work.pool.free(own);
+        frame.shape.len
+    }
+
+    /// Whether a flood would have any receiver.
+    pub(super) fn floods(&self, flood: &Flood) -> bool {
+        self.switch.receivers(flood).next().is_some()
+    }
+}

@@ -1,0 +1,113 @@
+//! What a shard works with, made once and used for one frame after the other.
+
+use ring::{Chain, Gather, HEADER_LEN, IoVecs, Part};
+
+use super::pool::Pool;
+use super::port::{Now, Ports};
+use super::tag::TAG_LEN;
+use super::tree::FlowHasher;
+use crate::poller::Poller;
+
+/// The largest frame that is copied out of the guest's memory whole. Up to here a copy and one
+/// contiguous write cost less than an iovec.
+pub(super) const COPY_MAX: usize = 2048;
+
+/// Where a frame's header is copied to: room for a tag before it.
+pub(super) const FRONT: usize = TAG_LEN;
+
+/// Buffers.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) pool: Pool,
+    pub(super) chain: Chain,
+    pub(super) gather: Gather,
+    pub(super) iovecs: IoVecs,
+    pub(super) part: Part,
+    pub(super) hasher: FlowHasher,
+    /// The header and the first bytes of the frame in `chain`, from [`FRONT`] on.
+    pub(super) scratch: Box<[u8]>,
+    /// Rings that have something to be published.
+    pub(super) dirty: Vec<(u32, usize)>,
+}
+
+impl Work {
+    pub(super) fn new(pool_bytes: u64) -> Self {
+        Self {
+            pool: Pool::new(pool_bytes),
+            chain: Chain::new(),
+            gather: Gather::new(),
+            iovecs: IoVecs::with_capacity(ring::vectored::MAX_IOVECS),
+            part: Part::new(),
+            hasher: FlowHasher::default(),
+            scratch: vec![0; FRONT + HEADER_LEN + COPY_MAX].into_boxed_slice(),
+            dirty: Vec::with_capacity(64),
+        }
+    }
+
+    /// Remembers that a ring has something to be published.
+    #[inline]
+    pub(super) fn touch(&mut self, port: u32, vring: usize) {
+        if self.dirty.last() != Some(&(port, vring)) {
+            self.dirty.push((port, vring));
+        }
+    }
+}
+
+/// One turn of a shard.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    pub(super) ports: &'a mut Ports,
+    pub(super) work: &'a mut Work,
+    pub(super) poller: &'a Poller,
+    pub(super) now: Now,
+    /// The shard looks again before it sleeps, so kicks are not needed.
+    pub(super) polling: bool,
+    /// Nothing is taken from guests or uplinks any more.
+    pub(super) draining: bool,
+    /// Frames that were moved.
+    pub(super) moved: usize,
+}
+
+impl<'a> Turn<'a> {
+    /// A turn in which nothing is taken from anybody.
+    pub(super) fn new(
+        ports: &'a mut Ports,
+        work: &'a mut Work,
+        poller: &'a Poller,
+        now: Now,
+    ) -> Self {
+        Self {
+            ports,
+            work,
+            poller,
+            now,
+            polling: false,
+            draining: true,
+            moved: 0,
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Makes visible to the guests what was completed.
+    pub(super) fn publish(&mut self) {
+        while let Some((port, vring)) = self.work.dirty.pop() {
+            let Some(port) = self.ports.get_mut(port) else {
+                continue;
+            };
+            let called = port
+                .slot(vring)
+                .and_then(|slot| slot.active())
+                .is_some_and(|running| running.publish());
+            if called {
+                let counters = &mut port.counters;
+                let direction = if vring.is_multiple_of(2) {
+                    &mut counters.to_guest
+                } else {
+                    &mut counters.from_guest
+                };
+                direction.calls += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The daemon with a file of several guests: sessions side by side, live changes, the control socket, and
+//! a clean end. Each test has a network namespace of its own, which ends with its thread.
+#![allow(clippy::unwrap_used)] // in helpers, too, a panic is a failed test
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take that is to happen at once.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Runs `test` on a thread in a fresh network namespace, which the daemon it starts is in as well.
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let body = || {
+        unshare(CloneFlags::CLONE_NEWNET)
+            .expect("this test makes a network namespace of its own: run it as root");
+        test();
+    };
+    if let Err(panic) = thread::spawn(body).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < SOON, "waited too long for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn tap_exists(name: &str) -> bool {
+    let shown = Command::new("ip").args(["link", "show", name]).output();
+    shown.expect("iproute2 is needed").status.success()
+}
+
+/// A file of guests, each behind a tap of its own name, with keys of its own.
+fn guests(guests: &[(&str, &str)]) -> String {
+    let mut text = String::from("control = \"control.sock\"\n");
+    for (name, keys) in guests {
+        writeln!(
+            text,
+            "[uplink.{name}]\nkind = \"tap:{name}\"\n[guest.{name}]\nuplink = \"{name}\""
+        )
+        .unwrap();
+        if !keys.contains("socket = ") {
+            writeln!(text, "socket = \"{name}.sock\"").unwrap();
+        }
+        writeln!(text, "{keys}").unwrap();
+    }
+    text
+}
+
+struct Daemon {
+    folder: TempDir,
+    child: Child,
+    generation: u64,
+}
+
+impl Daemon {
+    /// Starts it on this file, and waits until it serves.
+    fn start(file: &str) -> Self {
+        Self::start_with(file, &[])
+    }
+
+    fn start_with(file: &str, environment: &[(&str, PathBuf)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("netqos.toml"), file).unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_netqos-vhost"))
+            .args(["--config", "netqos.toml"])
+            .current_dir(&folder)
+            .envs(environment.iter().cloned())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut daemon = Self {
+            folder,
+            child,
+            generation: 1,
+        };
+        wait_until("the control socket", || {
+            assert!(
+                daemon.child.try_wait().unwrap().is_none(),
+                "{}",
+                daemon.log()
+            );
+            UnixStream::connect(daemon.path("control.sock")).is_ok()
+        });
+        daemon
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    fn wait_for(&self, line: &str) {
+        wait_until(line, || self.log().contains(line));
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn ask(&self, request: &str) -> Value {
+        let mut stream = UnixStream::connect(self.path("control.sock")).unwrap();
+        writeln!(stream, "{request}").unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Has it serve this file; the numbers of guests added, removed and changed.
+    fn apply(&mut self, file: &str) -> [u64; 3] {
+        fs::write(self.path("netqos.toml"), file).unwrap();
+        let answer = self.ask(r#"{"do":"reload"}"#);
+        assert_eq!(answer["ok"], true, "{answer}");
+        self.generation += 1;
+        assert_eq!(answer["generation"], self.generation);
+        ["added", "removed", "changed"].map(|key| answer[key].as_u64().unwrap())
+    }
+
+    /// Has it refuse this file, with words that say why.
+    fn refuses(&self, file: &str, says: &[&str]) {
+        let taps = self.taps();
+        fs::write(self.path("netqos.toml"), file).unwrap();
+        let answer = self.ask(r#"{"do":"reload"}"#);
+        let error = answer["error"].as_str().unwrap();
+        for word in says {
+            assert!(error.contains(word), "`{word}` is not in: {error}");
+        }
+        self.wait_for("event=reload-refused");
+        assert_eq!(self.taps(), taps);
+        let report = self.ask(r#"{"do":"report"}"#);
+        assert_eq!(report["generation"], self.generation);
+    }
+
+    /// The names of all interfaces here.
+    fn taps(&self) -> String {
+        let shown = Command::new("ip").args(["-br", "link"]).output().unwrap();
+        let text = String::from_utf8(shown.stdout).unwrap();
+        let names = text.lines().filter_map(|line| line.split(' ').next());
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    fn connect(&self, socket: &str) -> FrontEnd {
+        FrontEnd::new(UnixStream::connect(self.path(socket)).unwrap())
+    }
+
+    fn end(mut self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        wait_until("the end", || self.child.try_wait().unwrap().is_some());
+        let left = fs::read_dir(&self.folder).unwrap();
+        let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["log", "netqos.toml"], "sockets are removed");
+        (self.child.wait().unwrap(), self.log())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed, and need not.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// As much of a front-end as tells whether it has a session.
+struct FrontEnd(UnixStream);
+
+impl FrontEnd {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        Self(stream)
+    }
+
+    /// The features it is offered (GET_FEATURES of the vhost-user protocol); none without a session.
+    fn features(&mut self) -> Option<u64> {
+        let request = [1_u32, 1, 0].map(u32::to_ne_bytes).concat();
+        self.0.write_all(&request).ok()?;
+        let mut reply = [0; 20];
+        self.0.read_exact(&mut reply).ok()?;
+        Some(u64::from_ne_bytes(reply[12..].try_into().unwrap()))
+    }
+
+    fn has_ended(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
+    }
+}
+
+/// VIRTIO_NET_F_MQ.
+const MQ: u64 = 1 << 22;
+
+#[test]
+fn guests_come_and_go_beside_a_session_that_goes_on() {
+    in_namespace(|| {
+        let mut daemon = Daemon::start(&guests(&[("a", ""), ("b", "")]));
+        let (mut a, mut b) = (daemon.connect("a.sock"), daemon.connect("b.sock"));
+        assert!(a.features().is_some() && b.features().is_some());
+        assert!(daemon.connect("a.sock").has_ended(), "one is enough");
+        daemon.wait_for("port=a session=refused");
+
+        let applied = daemon.apply(&guests(&[("a", ""), ("c", "")]));
+        assert_eq!(applied, [1, 1, 0]);
+        daemon.wait_for("event=applied guests=+1-1~0 generation=2");
+        assert!(b.has_ended());
+        assert!(!daemon.path("b.sock").exists() && !tap_exists("b"));
+        assert!(daemon.connect("c.sock").features().is_some());
+        assert!(a.features().is_some(), "nothing was asked of its session");
+
+        // Signals do the same, and `b` gets the lowest number again.
+        fs::write(daemon.path("netqos.toml"), guests(&[("b", ""), ("a", "")])).unwrap();
+        daemon.signal(Signal::HUP);
+        daemon.wait_for("event=applied guests=+1-1~0 generation=3");
+        assert!(daemon.connect("b.sock").features().is_some());
+        assert!(a.features().is_some());
+        daemon.signal(Signal::USR1);
+        daemon.wait_for("port=b direction=to-guest frames=0");
+
+        let (status, log) = daemon.end();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(!tap_exists("a") && !tap_exists("b") && !tap_exists("c"));
+    });
+}
+
+#[test]
+fn a_session_ends_only_when_what_it_negotiated_changes() {
+    in_namespace(|| {
+        let mut daemon = Daemon::start(&guests(&[("a", ""), ("b", "")]));
+        let (mut a, mut b) = (daemon.connect("a.sock"), daemon.connect("b.sock"));
+        assert_eq!(a.features().unwrap() & MQ, 0);
+        assert!(b.features().is_some());
+
+        let limited = daemon.apply(&guests(&[("a", "limit = \"10mbit\""), ("b", "")]));
+        assert_eq!(limited, [0, 0, 1]);
+        let moved = "socket = \"elsewhere.sock\"\nlimit = \"10mbit\"";
+        assert_eq!(daemon.apply(&guests(&[("a", moved), ("b", "")])), [0, 0, 1]);
+        assert!(a.features().is_some(), "neither touches the session");
+        assert!(!daemon.path("a.sock").exists());
+        assert!(daemon.connect("elsewhere.sock").has_ended(), "it has one");
+
+        let wide = "socket = \"elsewhere.sock\"\nqueues = 2";
+        assert_eq!(daemon.apply(&guests(&[("a", wide), ("b", "")])), [0, 0, 1]);
+        daemon.wait_for("port=a session=ended: its number of queue pairs has changed");
+        assert!(a.has_ended());
+        let mut again = daemon.connect("elsewhere.sock");
+        assert_ne!(again.features().unwrap() & MQ, 0);
+        assert!(b.features().is_some());
+        assert_eq!(daemon.end().0.code(), Some(0));
+        assert!(!tap_exists("a"));
+    });
+}
+
+#[test]
+fn sockets_change_hands_and_rights_without_being_closed() {
+    in_namespace(|| {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let mut daemon = Daemon::start(&guests(&[("a", ""), ("b", "")]));
+        let inode = |name: &str| fs::metadata(daemon.path(name)).unwrap().ino();
+        let before = (inode("a.sock"), inode("b.sock"));
+        // They swap sockets, while one is in use.
+        let mut a = daemon.connect("a.sock");
+        assert!(a.features().is_some());
+        let swapped = [
+            ("a", "socket = \"b.sock\""),
+            ("b", "socket = \"a.sock\"\nqueues = 2"),
+        ];
+        assert_eq!(daemon.apply(&guests(&swapped)), [0, 0, 2]);
+        let inode = |name: &str| fs::metadata(daemon.path(name)).unwrap().ino();
+        assert_eq!((inode("a.sock"), inode("b.sock")), before);
+        assert!(a.features().is_some());
+        assert_ne!(
+            daemon.connect("a.sock").features().unwrap() & MQ,
+            0,
+            "b's now"
+        );
+        // A guest under another name keeps the socket that front-ends know, and the tap of the old one.
+        let renamed = guests(&[("b", "socket = \"a.sock\"\nqueues = 2")])
+            + "[uplink.a]\nkind = \"tap:a\"\n[guest.z]\nuplink = \"a\"\nsocket = \"b.sock\"\nsocket_mode = \"0600\"\n";
+        assert_eq!(daemon.apply(&renamed), [1, 1, 0]);
+        assert!(a.has_ended());
+        assert!(daemon.connect("b.sock").features().is_some());
+        let file = fs::metadata(daemon.path("b.sock")).unwrap();
+        assert_eq!(
+            (file.ino(), file.permissions().mode() & 0o777),
+            (before.1, 0o600)
+        );
+        assert_eq!(daemon.end().0.code(), Some(0));
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_served_changes_nothing() {
+    in_namespace(|| {
+        let served = [("a", ""), ("b", "")];
+        let mut daemon = Daemon::start(&guests(&served));
+        let mut a = daemon.connect("a.sock");
+        assert!(a.features().is_some());
+        daemon.refuses("nonsense = 1", &["nonsense", "netqos.toml"]);
+        // The first new guest could be served and the second not: neither is, and `b` stays.
+        let second = "socket = \"nowhere/d.sock\"";
+        daemon.refuses(
+            &guests(&[("a", ""), ("c", ""), ("d", second)]),
+            &["nowhere"],
+        );
+        assert!(!daemon.path("c.sock").exists());
+        let access = "socket_mode = \"0600\"";
+        daemon.refuses(
+            &guests(&[("a", access), ("b", ""), ("lo", "")]),
+            &["lo", "not a tap"],
+        );
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(daemon.path("a.sock"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o660);
+        let other = UnixStream::connect(daemon.path("b.sock")).unwrap();
+        assert!(FrontEnd::new(other).features().is_some());
+        assert!(a.features().is_some());
+        assert_eq!(daemon.apply(&guests(&[("a", ""), ("c", "")])), [1, 1, 0]);
+        assert_eq!(daemon.end().0.code(), Some(0));
+    });
+}
+
+#[test]
+fn the_control_socket_answers_and_bounds_its_callers() {
+    in_namespace(|| {
+        let daemon = Daemon::start(&guests(&[("a", "")]));
+        assert_eq!(
+            daemon.ask(r#"{"do":"ping"}"#),
+            serde_json::json!({ "ok": true })
+        );
+        assert!(daemon.ask("hello")["error"].is_string());
+        let _a = daemon.connect("a.sock");
+        wait_until("the session", || {
+            let report = daemon.ask(r#"{"do":"report"}"#);
+            let port = &report["ports"][0];
+            assert_eq!((&report["ok"], &port["port"]), (&true.into(), &"a".into()));
+            assert_eq!(port["from_guest"]["frames"], 0);
+            port["session"] == true
+        });
+        // Those who say nothing have their place for five seconds, and others go on.
+        let call = || UnixStream::connect(daemon.path("control.sock")).unwrap();
+        let silent: Vec<_> = (0..8).map(|_| call()).collect();
+        let mut line = String::new();
+        BufReader::new(call()).read_line(&mut line).unwrap();
+        assert!(line.contains("too many callers"), "{line}");
+        assert!(
+            daemon.connect("a.sock").has_ended(),
+            "sessions have their turn meanwhile"
+        );
+        let start = Instant::now();
+        for mut caller in silent {
+            assert_eq!(caller.read(&mut [0]).unwrap(), 0);
+        }
+        assert!(start.elapsed() < 2 * SOON);
+        assert_eq!(daemon.ask(r#"{"do":"ping"}"#)["ok"], true);
+        assert_eq!(daemon.end().0.code(), Some(0));
+    });
+}
+
+#[test]
+fn a_service_manager_is_told_the_states() {
+    in_namespace(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_read_timeout(Some(SOON)).unwrap();
+        let told = || {
+            let mut bytes = [0; 256];
+            let len = manager.recv(&mut bytes).unwrap();
+            String::from_utf8(bytes[..len].to_vec()).unwrap()
+        };
+        let daemon = Daemon::start_with(&guests(&[("a", "")]), &[("NOTIFY_SOCKET", path)]);
+        assert_eq!(told(), "READY=1\n");
+        daemon.signal(Signal::HUP);
+        let reloading = told();
+        assert!(
+            reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+            "{reloading}"
+        );
+        assert_eq!(told(), "READY=1\n");
+        daemon.wait_for("event=applied guests=+0-0~0 generation=1");
+        assert_eq!(daemon.end().0.code(), Some(0));
+        assert_eq!(told(), "STOPPING=1\n");
+    });
+}
