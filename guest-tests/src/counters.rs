@@ -34,9 +34,25 @@ impl Counters {
     /// The last complete set in a log, if there is one.
     #[must_use]
     pub fn parse(log: &str) -> Option<Self> {
+        Self::parse_where(log, |_| true)
+    }
+
+    /// The last complete set of one port in a log, if there is one.
+    #[must_use]
+    pub fn parse_port(log: &str, port: &str) -> Option<Self> {
+        let mark = format!("port={port} ");
+        Self::parse_where(log, |line| line.contains(&mark))
+    }
+
+    fn parse_where(log: &str, ours: impl Fn(&str) -> bool) -> Option<Self> {
         // The rings' line is the last of a set; one still being written has no line end.
         let complete = log.get(..=log.rfind('\n')?)?;
-        let line = |mark: &str| complete.lines().rfind(|line| line.contains(mark));
+        let lines = complete.lines();
+        let line = |mark: &str| {
+            lines
+                .clone()
+                .rfind(|line| ours(line) && line.contains(mark))
+        };
         let rings = words(line(" wakes=")?);
         let number = |key: &str| rings.get(key).copied().unwrap_or(0);
         Some(Self {
@@ -91,5 +107,7 @@ mod tests {
             (4, 8, 1)
         );
         assert_eq!(Counters::parse(log.trim_end()), None);
+        assert_eq!(Counters::parse_port(log, "tap1"), Some(counters));
+        assert_eq!(Counters::parse_port(log, "tap"), None);
     }
 }

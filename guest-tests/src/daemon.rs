@@ -13,12 +13,16 @@ use crate::counters::Counters;
 use crate::error::{Context, Result};
 use crate::netns::Namespace;
 use crate::process::{Process, Usage};
+use crate::report::{self, Report};
 use crate::scratch;
 
 /// How long the daemon may take to make its sockets.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to end when asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Names in the daemon's folder.
+const CONFIG: &str = "netqos.toml";
+const CONTROL: &str = "control.sock";
 
 /// What the daemon is to be started with.
 #[derive(Debug, Clone)]
@@ -60,6 +64,15 @@ impl DaemonBuilder {
     pub fn file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.to_owned(), text.to_owned()));
         self
+    }
+
+    /// Serves what this text says, a configuration file; in it `{dir}` is the daemon's folder. The text has
+    /// neither `control` nor `[defaults]`: the control socket is [`Daemon::report`]'s, and each guest's
+    /// socket is `{dir}/NAME.sock`, which those named by [`DaemonBuilder::expect_socket`] are waited for.
+    #[must_use]
+    pub fn config(self, text: &str) -> Self {
+        self.file(CONFIG, &whole_config(text))
+            .args(["--config", &format!("{{dir}}/{CONFIG}")])
     }
 
     /// Waits for the socket `NAME.sock` of a port that a configuration file describes.
@@ -178,11 +191,23 @@ impl Daemon {
         self.process.usage()
     }
 
-    /// What it has counted, as it logs it on SIGUSR1.
+    /// What it has counted, as it logs it on SIGUSR1; of several ports, the last one's.
     ///
     /// # Errors
     /// [`crate::Error::Timeout`] with its log if it does not.
     pub fn counters(&mut self) -> Result<Counters> {
+        self.logged(Counters::parse)
+    }
+
+    /// What it has counted for one of its ports.
+    ///
+    /// # Errors
+    /// As [`Self::counters`].
+    pub fn counters_of(&mut self, port: &str) -> Result<Counters> {
+        self.logged(|log| Counters::parse_port(log, port))
+    }
+
+    fn logged(&mut self, parse: impl Fn(&str) -> Option<Counters>) -> Result<Counters> {
         let before = self.log().len();
         self.process.signal(Signal::USR1);
         let log = self.folder.path().join("log");
@@ -191,10 +216,32 @@ impl Daemon {
             .wait_until("the daemon's counters", STOP_TIMEOUT, || {
                 let bytes = std::fs::read(&log).unwrap_or_default();
                 let new = bytes.get(before..).unwrap_or(&[]);
-                found = Counters::parse(&String::from_utf8_lossy(new));
+                found = parse(&String::from_utf8_lossy(new));
                 found.is_some()
             })?;
         Ok(found.unwrap_or_default())
+    }
+
+    /// What it has counted of each guest, as it tells over its control socket. Only for a daemon with a
+    /// [`DaemonBuilder::config`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] or [`crate::Error::Output`] if it does not answer.
+    pub fn report(&self) -> Result<Report> {
+        report::report(&self.folder.path().join(CONTROL))
+    }
+
+    /// Replaces the text of its [`DaemonBuilder::config`] and has it read it (SIGHUP), without waiting for
+    /// what comes of it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] if the file cannot be written.
+    pub fn reconfigure(&mut self, text: &str) -> Result<()> {
+        let text = whole_config(text).replace("{dir}", &self.folder.path().to_string_lossy());
+        std::fs::write(self.folder.path().join(CONFIG), text)
+            .context("writing the daemon's configuration")?;
+        self.process.signal(Signal::HUP);
+        Ok(())
     }
 
     /// Asks it to end (SIGTERM) and waits until it has.
@@ -228,6 +275,13 @@ impl Drop for Daemon {
             eprintln!("the daemon, {}", self.process.log_tail());
         }
     }
+}
+
+/// A configuration with the places that are the harness's.
+fn whole_config(text: &str) -> String {
+    format!(
+        "control = \"{{dir}}/{CONTROL}\"\n{text}\n[defaults]\nsocket = \"{{dir}}/{{name}}.sock\"\n"
+    )
 }
 
 fn socket(folder: &Path, name: &str) -> PathBuf {

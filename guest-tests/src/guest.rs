@@ -32,8 +32,16 @@ pub(crate) mod files {
     pub(crate) const QMP: &str = "qmp";
 }
 
-impl Guest {
-    /// Waits for a started QEMU's guest to take jobs.
+/// A virtual machine that has been started; dropping it kills it.
+#[derive(Debug)]
+pub struct Booting {
+    guest: Guest,
+    start: Instant,
+    timeout: Duration,
+}
+
+impl Booting {
+    /// Connects to a started QEMU, whose guest may take `timeout` to boot.
     pub(crate) fn attach(
         mut process: Process,
         scratch: TempDir,
@@ -49,18 +57,39 @@ impl Guest {
             channel.is_some()
         })?;
         let channel = channel.map_or_else(|| Channel::connect(&socket, console), Ok)?;
-        if let Err(error) = channel.wait_boot(0, timeout) {
-            eprintln!("QEMU, {}", process.log_tail());
-            return Err(error);
-        }
         Ok(Self {
-            process,
-            channel,
-            boot_time: start.elapsed(),
-            scratch,
+            guest: Guest {
+                process,
+                channel,
+                boot_time: Duration::ZERO,
+                scratch,
+            },
+            start,
+            timeout,
         })
     }
 
+    /// Waits until the guest takes jobs.
+    ///
+    /// # Errors
+    /// As [`crate::Qemu::boot`].
+    pub fn finish(self) -> Result<Guest> {
+        let Self {
+            mut guest,
+            start,
+            timeout,
+        } = self;
+        let left = timeout.saturating_sub(start.elapsed());
+        if let Err(error) = guest.channel.wait_boot(0, left) {
+            eprintln!("QEMU, {}", guest.process.log_tail());
+            return Err(error);
+        }
+        guest.boot_time = start.elapsed();
+        Ok(guest)
+    }
+}
+
+impl Guest {
     /// From QEMU's start until it took jobs.
     #[must_use]
     pub fn boot_time(&self) -> Duration {

@@ -11,6 +11,9 @@ use crate::place::{Job, Place, succeeded};
 /// Each run has a port of its own, so that several may go on at once.
 static PORT: AtomicU16 = AtomicU16::new(5201);
 
+/// Longer than any test, in seconds.
+const FOREVER: u32 = 3600;
+
 /// A measurement to be made.
 #[derive(Debug, Clone)]
 pub struct Iperf3 {
@@ -131,6 +134,41 @@ impl RunningIperf3 {
             reason: "no result in it".to_owned(),
             output: text,
         })
+    }
+}
+
+/// Bulk traffic that goes on until it is dropped.
+#[derive(Debug)]
+pub struct Bulk {
+    _running: RunningIperf3,
+}
+
+impl Bulk {
+    /// Begins to send, over four TCP streams with CUBIC, whatever is usual on the machine, from `client` to `server`, which has `address`.
+    ///
+    /// # Errors
+    /// As [`Iperf3::start`].
+    pub fn tcp(client: &dyn Place, server: &dyn Place, address: &str) -> Result<Self> {
+        let test = Iperf3::seconds(FOREVER).parallel(4).option("-C cubic");
+        Self::of(&test, client, server, address)
+    }
+
+    /// Begins to send UDP at a payload rate such as `20M`.
+    ///
+    /// # Errors
+    /// As [`Iperf3::start`].
+    pub fn udp(rate: &str, client: &dyn Place, server: &dyn Place, address: &str) -> Result<Self> {
+        Self::of(
+            &Iperf3::seconds(FOREVER).udp(rate).option("-l 1400"),
+            client,
+            server,
+            address,
+        )
+    }
+
+    fn of(test: &Iperf3, client: &dyn Place, server: &dyn Place, address: &str) -> Result<Self> {
+        let _running = test.start(client, server, address)?;
+        Ok(Self { _running })
     }
 }
 

@@ -27,7 +27,9 @@
 //! Nothing is skipped: what is missing fails the test with the command that provides it.
 //! Guests and daemons are trusted no further than their output is parsed.
 
+mod alone;
 mod artifacts;
+mod control;
 mod counters;
 mod cpio;
 mod daemon;
@@ -47,20 +49,25 @@ mod process;
 pub mod protocol;
 mod qemu;
 mod qmp;
+pub mod report;
 mod scratch;
+mod several;
 mod transfer;
 
+pub use alone::Alone;
 pub use artifacts::{Artifacts, Emulator, Kernel, QemuVersion, daemon_program};
+pub use control::Control;
 pub use counters::{Counters, Direction};
 pub use daemon::{Daemon, DaemonBuilder};
 pub use error::{Error, Result};
-pub use guest::Guest;
+pub use guest::{Booting, Guest};
 pub use initramfs::Initramfs;
-pub use iperf3::{Iperf3, RunningIperf3, Throughput};
+pub use iperf3::{Bulk, Iperf3, RunningIperf3, Throughput};
 pub use netns::Namespace;
 pub use nic::Nic;
-pub use ping::{Ping, ping};
+pub use ping::{Ping, Pings, ping};
 pub use place::{Job, Output, Place, SHELL_TIMEOUT};
 pub use process::{Process, Usage};
 pub use qemu::{Acceleration, Qemu};
+pub use several::{Several, WAN};
 pub use transfer::{Datagrams, RunningTransfer, Transfer};

@@ -46,25 +46,77 @@ impl Ping {
         self.mean(|time| (time - average).powi(2)).sqrt()
     }
 
+    /// The round trip that this many percent of the requests stay below; infinite if so many had no answer.
+    #[must_use]
+    pub fn percentile(&self, percent: usize) -> f64 {
+        let mut times = self.times.clone();
+        times.sort_by(f64::total_cmp);
+        let place = (self.sent * percent).div_ceil(100).max(1);
+        times.get(place - 1).copied().unwrap_or(f64::INFINITY)
+    }
+
     fn mean(&self, of: impl Fn(f64) -> f64) -> f64 {
         let count = u32::try_from(self.times.len()).unwrap_or(u32::MAX).max(1);
         self.times.iter().map(|time| of(*time)).sum::<f64>() / f64::from(count)
     }
 }
 
+/// Round trips to be measured.
+#[derive(Debug, Clone)]
+pub struct Pings {
+    count: u32,
+    every: Duration,
+    options: String,
+}
+
+impl Pings {
+    /// So many requests, 20 ms apart.
+    #[must_use]
+    pub fn count(count: u32) -> Self {
+        Self {
+            count,
+            every: Duration::from_millis(20),
+            options: String::new(),
+        }
+    }
+
+    /// The time between two requests.
+    #[must_use]
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
+    }
+
+    /// The byte that holds DSCP and ECN, as 0xb8 for EF; the answers have it too.
+    #[must_use]
+    pub fn tos(mut self, tos: u8) -> Self {
+        self.options += &format!(" -Q {tos}");
+        self
+    }
+
+    /// Measures, to an IPv4 or IPv6 address. Losses are a result, not an error.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if ping could not send at all.
+    pub fn run(&self, from: &dyn Place, address: &str) -> Result<Ping> {
+        let (count, every, options) = (self.count, self.every.as_secs_f64(), &self.options);
+        let script = format!("ping -n -i {every} -W 2 -c {count}{options} {address}");
+        let timeout = Duration::from_secs(20) + self.every * count * 3 / 2;
+        let output = from.run(&script, timeout)?;
+        parse(&output.stdout).ok_or_else(|| Error::Output {
+            tool: "ping",
+            reason: format!("status {}", output.status),
+            output: output.stdout + &output.stderr,
+        })
+    }
+}
+
 /// Sends `count` requests, 20 ms apart, to an IPv4 or IPv6 address. Losses are a result, not an error.
 ///
 /// # Errors
-/// [`Error::Output`] if ping could not send at all.
+/// As [`Pings::run`].
 pub fn ping(from: &dyn Place, address: &str, count: u32) -> Result<Ping> {
-    let script = format!("ping -n -i 0.02 -W 2 -c {count} {address}");
-    let timeout = Duration::from_secs(20) + Duration::from_millis(30) * count;
-    let output = from.run(&script, timeout)?;
-    parse(&output.stdout).ok_or_else(|| Error::Output {
-        tool: "ping",
-        reason: format!("status {}", output.status),
-        output: output.stdout + &output.stderr,
-    })
+    Pings::count(count).run(from, address)
 }
 
 fn parse(text: &str) -> Option<Ping> {
@@ -96,6 +148,7 @@ mod tests {
         let ping = parse(text).unwrap();
         assert_eq!((ping.lost(), ping.times.len()), (1, 2));
         assert!((ping.average() - 2.0).abs() < 1e-9 && (ping.deviation() - 1.0).abs() < 1e-9);
+        assert!((ping.percentile(50) - 3.0).abs() < 1e-9 && ping.percentile(99).is_infinite());
         assert!((ping.min() - 1.0).abs() < 1e-9 && (ping.max() - 3.0).abs() < 1e-9);
     }
 }

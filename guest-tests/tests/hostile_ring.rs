@@ -341,7 +341,7 @@ fn row_96_a_frame_from_another_address_is_dropped() -> Result<()> {
         lab.wire.receive(SOON)?.expect("it arrives").bytes,
         good.bytes
     );
-    assert_eq!(reasons(&mut lab, "source-address")?, 1);
+    assert_eq!(reasons(&mut lab, "spoofed-mac")?, 1);
     Ok(())
 }
 

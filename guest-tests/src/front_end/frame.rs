@@ -113,6 +113,47 @@ impl Frame {
         slot(headers + size) * full as u64 + slot(headers + payload - full * size)
     }
 
+    /// The same frame to this destination address.
+    #[must_use]
+    pub fn to_mac(mut self, mac: [u8; 6]) -> Self {
+        if let Some(destination) = self.bytes.get_mut(..6) {
+            destination.copy_from_slice(&mac);
+        }
+        self
+    }
+
+    /// The same IPv4 frame with this code point (RFC 2474).
+    #[must_use]
+    pub fn dscp(mut self, code: u8) -> Self {
+        if Layout::of(&self.bytes).is_some_and(|layout| !layout.is_v6)
+            && let Some(header) = self.bytes.get_mut(ETHERNET..ETHERNET + 20)
+        {
+            header[1] = code << 2;
+            header[10..12].fill(0);
+            let sum = !fold(sum(header));
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        self
+    }
+
+    /// The same frame in a VLAN (IEEE 802.1Q).
+    #[must_use]
+    pub fn tagged(mut self, vlan: u16) -> Self {
+        let [high, low] = vlan.to_be_bytes();
+        let at = ETHERNET - 2;
+        if self.bytes.len() > at {
+            self.bytes.splice(at..at, [0x81, 0, high, low]);
+        }
+        let moved = |offset: &mut u16| *offset = offset.saturating_add(4);
+        if self.header.flags & Header::NEEDS_CSUM != 0 {
+            moved(&mut self.header.csum_start);
+        }
+        if self.header.gso_type != 0 {
+            moved(&mut self.header.hdr_len);
+        }
+        self
+    }
+
     /// The same frame from this source address.
     #[must_use]
     pub fn from_mac(mut self, mac: [u8; 6]) -> Self {

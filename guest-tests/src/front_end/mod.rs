@@ -17,7 +17,7 @@
 //! The map: [`FrontEnd`] negotiates and gives a [`Port`], whose [`Pair`]s are a [`Transmit`] and a
 //! [`Receive`] ring in its [`Memory`]; a [`Shape`] says how a [`Frame`] is cut into descriptors;
 //! [`Flood`] measures at full speed; [`Wire`] is the other end, at the daemon's tap, with a
-//! [`Meter`] for rates; [`Lab`] is a daemon with a wire. [`raw`] speaks the socket's bytes,
+//! [`Meter`] for rates; [`Lab`] is a daemon with a wire, [`Segment`] one with several guests. [`raw`] speaks the socket's bytes,
 //! and every ring gives its driver half away ([`Queue::driver`]), for front-ends that mean no good.
 //!
 //! A port has no thread: one thread may drive thousands of them.
@@ -35,6 +35,7 @@ mod port;
 mod queue;
 pub mod raw;
 mod receive;
+mod segment;
 mod shape;
 mod sys;
 mod transmit;
@@ -50,6 +51,7 @@ pub use meter::{Meter, Sample, excess};
 pub use port::{Pair, Port};
 pub use queue::Queue;
 pub use receive::{Buffers, Receive};
+pub use segment::Segment;
 pub use shape::Shape;
 pub use transmit::Transmit;
 pub use wire::Wire;

@@ -47,6 +47,47 @@ pub(super) fn set_option(
     check(set)
 }
 
+/// A frame, its length, and the VLAN tag that the kernel took off, if the socket was asked for
+/// `PACKET_AUXDATA`. Does not wait.
+pub(super) fn receive_tagged(
+    socket: impl AsFd,
+    unit: &mut [u8],
+) -> io::Result<(usize, Option<u16>)> {
+    let mut part = libc::iovec {
+        iov_base: unit.as_mut_ptr().cast(),
+        iov_len: unit.len(),
+    };
+    let mut control = [0_u64; 8];
+    // SAFETY: all zeroes is a value of this plain struct.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the message leads to live buffers of the lengths given, which the kernel writes to.
+    let len = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) };
+    let Ok(len) = usize::try_from(len) else {
+        return Err(io::Error::last_os_error());
+    };
+    // SAFETY: the kernel has filled in the control buffer, which is still there, and its length.
+    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    if first.is_null() {
+        return Ok((len, None));
+    }
+    // SAFETY: it points to a whole header in the control buffer, which is aligned for it.
+    let header = unsafe { first.read() };
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+        return Ok((len, None));
+    }
+    // SAFETY: the header is followed by its data.
+    let data = unsafe { libc::CMSG_DATA(first) };
+    // SAFETY: data of this type is a `tpacket_auxdata`, for which the buffer has room.
+    let auxiliary = unsafe { data.cast::<libc::tpacket_auxdata>().read_unaligned() };
+    let valid = auxiliary.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+    Ok((len, valid.then_some(auxiliary.tp_vlan_tci)))
+}
+
 /// The event's descriptor, for as long as the event is borrowed.
 pub(super) fn event_fd(event: &EventFd) -> BorrowedFd<'_> {
     // SAFETY: the event owns the descriptor and outlives the borrow.

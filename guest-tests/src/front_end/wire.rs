@@ -12,7 +12,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::frame::Frame;
 use super::header::Header;
 use super::queue::wait_readable;
-use super::sys::{bind_packet, set_option};
+use super::sys::{bind_packet, receive_tagged, set_option};
 use crate::error::{Context, Error, Result};
 use crate::netns::Namespace;
 use crate::process::POLL;
@@ -108,7 +108,8 @@ impl Wire {
         }
     }
 
-    /// The next frame that the guest has sent, with the header as the kernel tells it.
+    /// The next frame that the guest has sent, with the header as the kernel tells it, and its VLAN tag
+    /// where it was.
     ///
     /// # Errors
     /// [`Error::Io`] if the interface is gone.
@@ -116,18 +117,48 @@ impl Wire {
         let deadline = Instant::now() + timeout;
         let mut unit = [0; LARGEST];
         loop {
-            match recv(&self.socket, &mut unit, RecvFlags::DONTWAIT) {
-                Ok((_, len)) => {
-                    return Ok(Some(parse(unit.get(..len).unwrap_or_default())?));
+            match receive_tagged(&self.socket, &mut unit) {
+                Ok((len, tag)) => {
+                    let frame = parse(unit.get(..len).unwrap_or_default())?;
+                    return Ok(Some(match tag {
+                        Some(tag) => frame.tagged(tag),
+                        None => frame,
+                    }));
                 }
-                Err(Errno::AGAIN | Errno::INTR | Errno::NETDOWN) => {}
-                Err(error) => return Err(error).context("receiving from a packet socket"),
+                Err(error) => match Errno::from_io_error(&error) {
+                    Some(Errno::AGAIN | Errno::INTR | Errno::NETDOWN) => {}
+                    _ => return Err(error).context("receiving from a packet socket"),
+                },
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(None);
             }
             wait_readable(self.socket.as_fd(), left)?;
+        }
+    }
+
+    /// Shows the first bytes of every frame that comes to `look`, without their header, until `end`, which
+    /// is asked whenever none has come for a while. Faster than [`Self::receive`].
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn watch(&self, end: impl Fn() -> bool, mut look: impl FnMut(&[u8])) -> Result<()> {
+        let mut unit = [0; HEADER + 118];
+        loop {
+            match recv(
+                &self.socket,
+                &mut unit,
+                RecvFlags::DONTWAIT | RecvFlags::TRUNC,
+            ) {
+                Ok((len, _)) => look(unit.get(HEADER..len).unwrap_or_default()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::NETDOWN) if end() => return Ok(()),
+                Err(Errno::AGAIN | Errno::NETDOWN) => {
+                    wait_readable(self.socket.as_fd(), Duration::from_millis(20))?;
+                }
+                Err(error) => return Err(error).context("receiving from a packet socket"),
+            }
         }
     }
 
@@ -163,6 +194,7 @@ fn open(interface: &str, ethertype: u16) -> std::io::Result<OwnedFd> {
     let socket = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
     set_option(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
     set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, ROOM)?;
     let index: NonZeroU32 = rustix::net::netdevice::name_to_index(&socket, interface)?
         .try_into()

@@ -1,8 +1,9 @@
-//! `ci/demo`: a real guest behind the daemon, limited and measured in both directions, as a table; or, with
-//! `--keep`, a guest whose console the reader gets.
+//! `ci/demo`: a real guest behind the daemon, limited and measured in both directions, as a table, then three
+//! that share an uplink, as a chart; or, with `--keep`, a guest whose console the reader gets.
 
 mod console;
 mod measure;
+mod sharing;
 mod supervise;
 mod table;
 mod verdict;
@@ -28,7 +29,7 @@ struct Args {
     kernel: Kernel,
 
     /// How long each direction is measured
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(4..=600))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(4..=600))]
     seconds: u32,
 
     /// Do not measure: give me the guest's console
@@ -89,7 +90,9 @@ fn run(args: &Args) -> Result<ExitCode> {
     println!("\n{}", table::render(&measured));
     let verdict = verdict::judge(&measured);
     println!("{}", verdict.text);
-    Ok(if verdict.kept {
+    let shared = sharing::run(&setup)?;
+    println!("{}", shared.text);
+    Ok(if verdict.kept && shared.kept {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -106,7 +109,8 @@ by netqos-vhost, in a network namespace of its own: this machine's network is no
 touched. The daemon forwards the guest's frames to a tap, and limits each direction.
 For {seconds} s in each direction iperf3 sends one TCP stream as fast as it can; meanwhile
 ping measures how long a packet takes from the guest to the host and back. Then the
-same with another limit. It takes about a minute.
+same with another limit. At last three guests share one uplink by weight. It takes
+little more than a minute.
 "
     );
     let mut all = Vec::new();

@@ -20,7 +20,7 @@ const PREFIX: u8 = 24;
 /// of 1500 less the headers of IPv4 and of TCP with timestamps.
 const WIRE_PER_PAYLOAD: f64 = 1538.0 / 1448.0;
 /// What a measurement may differ by without telling anything about the limiter.
-const TOLERANCE: f64 = 0.005;
+pub(crate) const TOLERANCE: f64 = 0.005;
 /// A guest that reaches less of its limit than this is compared with one that has none.
 const REACHED: f64 = 0.97;
 /// Pings at rest and under load, 20 ms apart.
