@@ -93,6 +93,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The guests behind the uplink at this position of [`Config::uplinks`], in their order.
+    pub fn guests_of(&self, uplink: usize) -> impl Iterator<Item = &GuestConfig> {
+        let behind = move |guest: &&GuestConfig| guest.uplink == uplink;
+        self.guests.iter().filter(behind)
+    }
+
     /// Reads a file, and those it includes.
     ///
     /// # Errors

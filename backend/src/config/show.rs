@@ -23,8 +23,7 @@ impl Config {
         let mut text = String::new();
         for (position, uplink) in self.uplinks.iter().enumerate() {
             for direction in Direction::BOTH {
-                let of = |guest: &&GuestConfig| guest.uplink == position;
-                let guests: Vec<_> = self.guests.iter().filter(of).collect();
+                let guests: Vec<_> = self.guests_of(position).collect();
                 tree(&mut text, uplink, direction, &guests);
             }
         }

@@ -214,12 +214,7 @@ impl Service {
             let Some(plan) = prepared.plans.remove(&uplink.name) else {
                 continue;
             };
-            let guests = change
-                .config
-                .guests
-                .iter()
-                .filter(|guest| guest.uplink == index);
-            let guests = guests.count();
+            let guests = change.config.guests_of(index).count();
             let address = only_address(change.config, index);
             if let Some(lan) = self.lans.get_mut(&uplink.name) {
                 if (lan.guests == 1) != (guests == 1) {
@@ -445,11 +440,7 @@ fn same_device(one: &UplinkConfig, other: &UplinkConfig) -> bool {
 
 fn check(config: &Config, index: usize) -> Result<(), ServiceError> {
     let uplink = &config.uplinks[index];
-    let guests = config
-        .guests
-        .iter()
-        .filter(|guest| guest.uplink == index)
-        .count();
+    let guests = config.guests_of(index).count();
     match &uplink.kind {
         UplinkKind::Macvtap(lower) if guests > 1 => Err(ServiceError::SharedMacvtap {
             uplink: uplink.name.clone(),

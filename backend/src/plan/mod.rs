@@ -207,7 +207,7 @@ pub fn whole(config: &Config, uplink: usize, direction: Direction, ids: &mut Ids
 
 /// What all guests of an uplink are guaranteed together.
 fn guaranteed(config: &Config, uplink: usize, direction: Direction) -> Option<Rate> {
-    let guests = config.guests.iter().filter(|guest| guest.uplink == uplink);
+    let guests = config.guests_of(uplink);
     let rates = guests.filter_map(|guest| guest.tree(direction).classes.first()?.rate);
     let bits = rates.map(Rate::bits_per_second);
     Rate::from_bits_per_second(bits.fold(0, u64::saturating_add))

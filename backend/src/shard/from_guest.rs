@@ -15,7 +15,7 @@ use super::send::{Sent, mark};
 use super::tree::{Owner, Path};
 use super::work::{Turn, Work};
 use super::{BATCH, Progress, VISIT_BYTES, VISIT_FRAMES};
-use crate::switch::{Forward, TagChange};
+use crate::switch::Forward;
 
 impl Lan {
     /// One visit to what guests send, within the budget.
@@ -58,8 +58,7 @@ impl Lan {
         turn: &mut Turn<'_>,
     ) -> u32 {
         if path == Path::Uplink && !self.tries(turn.now) {
-            self.from.engine.abort(Hold::Blocked);
-            self.held.push(grant.leaf);
+            self.hold_back(grant);
             return 0;
         }
         let Some(port) = turn.ports.get_mut(index) else {
@@ -173,12 +172,8 @@ impl Lan {
             _ => None,
         };
         let sent = match judged.forward {
-            Forward::Uplink(change) => self.write_chain(pair, judged, change, turn.work),
             Forward::Flood(_) if self.uplink.queues() == 0 => Sent::Yes,
-            Forward::Flood(flood) => {
-                let change = flood.uplink().unwrap_or(TagChange::Keep);
-                self.write_chain(pair, judged, change, turn.work)
-            }
+            Forward::Uplink(_) | Forward::Flood(_) => self.write_chain(pair, judged, turn.work),
             Forward::Port(delivery) => {
                 self.cut_through(index, judged, delivery, turn);
                 Sent::Yes
@@ -226,21 +221,9 @@ impl Lan {
         judged: &Judged,
         turn: &mut Turn<'_>,
     ) -> Option<u32> {
-        let target = match judged.forward {
-            Forward::Port(delivery) => Target::Port(delivery.port),
-            Forward::Uplink(_) | Forward::Flood(_) => Target::Uplink,
-        };
-        let number = keep_chain(judged, target, Some(index), pair, turn.work)?;
-        match judged.forward {
-            Forward::Uplink(change) => turn.work.pool.retag(number, change),
-            Forward::Port(delivery) => turn.work.pool.retag(number, delivery.tag),
-            Forward::Flood(flood) => {
-                self.flood_chain(index, judged, turn);
-                turn.work
-                    .pool
-                    .retag(number, flood.uplink().unwrap_or(TagChange::Keep));
-            }
-        }
+        let number = keep_chain(judged, Target::Uplink, Some(index), pair, turn.work)?;
+        self.flood_chain(index, judged, turn);
+        turn.work.pool.retag(number, judged.uplink_tag());
         Some(number)
     }
 
@@ -302,8 +285,7 @@ impl Lan {
             return frame.shape.len;
         }
         if !self.tries(turn.now) {
-            self.from.engine.abort(Hold::Blocked);
-            self.held.push(grant.leaf);
+            self.hold_back(grant);
             return 0;
         }
         if grant.mark {

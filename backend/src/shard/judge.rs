@@ -34,6 +34,15 @@ impl Judged {
             Forward::Uplink(_) | Forward::Flood(_) => Path::Uplink,
         }
     }
+
+    /// What is to be done to its tag on the way to the uplink.
+    pub(super) fn uplink_tag(&self) -> TagChange {
+        match self.forward {
+            Forward::Uplink(tag) => tag,
+            Forward::Flood(flood) => flood.uplink().unwrap_or(TagChange::Keep),
+            Forward::Port(_) => TagChange::Keep,
+        }
+    }
 }
 
 impl Lan {

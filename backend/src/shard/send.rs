@@ -1,6 +1,7 @@
 //! To the uplink: whole frames, and parts of super-frames where a quantum holds no more.
 
 use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
 use qos::{FrameShape, Grant, Hold, classify::rewrite};
@@ -13,7 +14,6 @@ use super::lan::{Lan, Takes};
 use super::pool::{MAX_PARTS, Parts, Unit};
 use super::tag;
 use super::work::{Turn, Work};
-use crate::switch::TagChange;
 
 /// What the uplink did with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,26 +50,27 @@ impl Lan {
             Sent::Down if !self.down(turn.now) => return true,
             Sent::Down => {}
         }
-        self.from.engine.abort(Hold::Blocked);
-        self.held.push(grant.leaf);
+        self.hold_back(grant);
         false
     }
 
+    /// Holds a leaf back until the uplink takes frames again.
+    pub(super) fn hold_back(&mut self, grant: &Grant) {
+        self.from.engine.abort(Hold::Blocked);
+        self.held.push(grant.leaf);
+    }
+
+    /// The queue of the uplink by which a pair's frames go.
+    fn fd_of(&self, pair: usize) -> Option<BorrowedFd<'_>> {
+        self.uplink.fd(pair.checked_rem(self.uplink.queues())?)
+    }
+
     /// Writes the frame in the chain to the uplink.
-    pub(super) fn write_chain(
-        &self,
-        pair: usize,
-        judged: &Judged,
-        change: TagChange,
-        work: &mut Work,
-    ) -> Sent {
-        let queues = self.uplink.queues();
-        let Some(fd) = (queues > 0)
-            .then(|| pair % queues)
-            .and_then(|queue| self.uplink.fd(queue))
-        else {
+    pub(super) fn write_chain(&self, pair: usize, judged: &Judged, work: &mut Work) -> Sent {
+        let Some(fd) = self.fd_of(pair) else {
             return Sent::Refused(DropReason::NoUplink);
         };
+        let change = judged.uplink_tag();
         let start = tag::change(&mut work.scratch[..judged.end], judged.start, change);
         let start = shorten(
             &mut work.scratch[start..judged.end],
@@ -121,9 +122,7 @@ impl Lan {
         part: Option<(usize, usize)>,
         work: &Work,
     ) -> Sent {
-        let queues = self.uplink.queues();
-        let queue = (queues > 0).then(|| usize::from(unit.pair) % queues);
-        let Some(fd) = queue.and_then(|queue| self.uplink.fd(queue)) else {
+        let Some(fd) = self.fd_of(usize::from(unit.pair)) else {
             return Sent::Refused(DropReason::NoUplink);
         };
         let skip = HEADER_LEN - self.uplink.header_len();

@@ -12,7 +12,7 @@ use super::lan::Lan;
 use super::pool::{Target, Unit};
 use super::work::{Turn, Work};
 use super::{BATCH, Progress, tag};
-use crate::switch::{Forward, TagChange};
+use crate::switch::Forward;
 
 /// What became of a look at a ring.
 enum Looked {
@@ -131,14 +131,14 @@ impl Lan {
             rewrite::apply(head, &verdict);
         }
         let (target, tag) = match judged.forward {
-            Forward::Uplink(tag) => (Target::Uplink, tag),
+            Forward::Uplink(_) => (Target::Uplink, judged.uplink_tag()),
             Forward::Port(delivery) => (Target::Port(delivery.port), delivery.tag),
-            Forward::Flood(flood) => {
+            Forward::Flood(_) => {
                 self.flood_chain(index, &judged, turn);
                 if self.uplink.queues() == 0 {
                     return Ok(());
                 }
-                (Target::Uplink, flood.uplink().unwrap_or(TagChange::Keep))
+                (Target::Uplink, judged.uplink_tag())
             }
         };
         if !turn.work.pool.has_room() {

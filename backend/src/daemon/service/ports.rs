@@ -87,7 +87,7 @@ impl Service {
 
 /// The address of the guest that is alone behind this uplink, if it has one.
 pub(super) fn only_address(config: &Config, index: usize) -> Option<MacAddr> {
-    let mut guests = config.guests.iter().filter(|guest| guest.uplink == index);
+    let mut guests = config.guests_of(index);
     match (guests.next(), guests.next()) {
         (Some(guest), None) => guest.mac,
         _ => None,
