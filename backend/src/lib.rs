@@ -20,10 +20,12 @@
 //! - [`args`] is the command line.
 //! - [`config`] is what command line and file come to.
 //! - [`mod@file`] reads class trees, and traffic to try them with, from TOML.
+//! - [`control`] is the protocol of the control socket, and its client.
 //! - [`daemon`] puts these together and runs until a signal.
 
 pub mod args;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod file;

@@ -17,6 +17,7 @@ mod offer;
 mod opening;
 mod port;
 mod report;
+mod requests;
 #[cfg(test)]
 mod samples;
 mod service;
@@ -31,7 +32,7 @@ use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use self::control::{Control, Request, request};
+use self::control::Control;
 use self::deadlines::Deadlines;
 use self::live::Live;
 use self::opening::Opening;
@@ -332,15 +333,10 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
         let request = self
             .control
             .turn(place, &self.poller, &mut self.timers, now);
-        let answer = match request {
-            None => return Ok(()),
-            Some(Request::Ping {}) => request::done(serde_json::Map::new()),
-            Some(Request::Report { classes }) => request::done(self.report(classes)?),
-            Some(Request::Reload {}) => match self.reload()? {
-                Ok(applied) => request::done(applied),
-                Err(why) => request::refused(why),
-            },
+        let Some(request) = request else {
+            return Ok(());
         };
+        let answer = self.answer(request)?;
         self.control
             .answer(place, &answer, &self.poller, &mut self.timers);
         Ok(())

@@ -1,12 +1,13 @@
 //! The bytes of a caller, taken apart into lines of bounded length.
 
-/// The longest request in bytes, its line end included.
-pub(super) const MAX_REQUEST: usize = 4096;
+use crate::control::MAX_REQUEST;
 
 /// What a caller has sent and nobody has looked at yet.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
+    /// How many of them have been looked at, and hold no line end.
+    searched: usize,
     ended: bool,
 }
 
@@ -34,12 +35,20 @@ impl Inbox {
 
     /// Whether [`Self::next`] has something to give.
     pub(super) fn has_request(&self) -> bool {
-        self.bytes.contains(&b'\n') || self.room() == 0 || (self.ended && !self.bytes.is_empty())
+        self.end().is_some() || self.room() == 0 || (self.ended && !self.bytes.is_empty())
+    }
+
+    /// Where the first line ends.
+    fn end(&self) -> Option<usize> {
+        let unknown = self.bytes.get(self.searched..)?;
+        let end = unknown.iter().position(|byte| *byte == b'\n')?;
+        self.searched.checked_add(end)
     }
 
     /// The next request, without its line end. The last one needs none.
     pub(super) fn next(&mut self) -> Option<Result<Vec<u8>, TooLong>> {
-        let end = self.bytes.iter().position(|byte| *byte == b'\n');
+        let end = self.end();
+        self.searched = if end.is_some() { 0 } else { self.bytes.len() };
         match end {
             Some(end) => {
                 let rest = self.bytes.split_off(end.saturating_add(1));
@@ -48,10 +57,11 @@ impl Inbox {
                 Some(Ok(line))
             }
             None if self.room() == 0 => {
-                self.bytes.clear();
+                (self.bytes, self.searched) = (Vec::new(), 0);
                 Some(Err(TooLong))
             }
             None if self.ended && !self.bytes.is_empty() => {
+                self.searched = 0;
                 Some(Ok(std::mem::take(&mut self.bytes)))
             }
             None => None,

@@ -3,9 +3,9 @@
 //! Only root and the daemon's own user may call. Callers are few, requests short, and whoever is slow
 //! is sent away, so that nobody can keep memory or places.
 
+pub(super) mod answer;
 mod caller;
 mod inbox;
-pub(super) mod request;
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
@@ -13,11 +13,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::caller::{Caller, Over};
-pub(super) use self::request::Request;
 use super::deadlines::Deadlines;
 use super::opening::{Listening, Opening};
 use super::token::Token;
 use super::{EntranceError, Timer};
+use crate::control::Request;
 use crate::listen::AcceptError;
 use crate::poller::{Interest, Poller};
 
@@ -104,8 +104,11 @@ impl Control {
         now: Instant,
     ) -> Option<Request> {
         let turn = self.caller(place)?.turn(now);
-        let request = turn.as_ref().ok().copied().flatten();
-        self.after(place, turn.map(drop), poller, timers);
+        let (request, turn) = match turn {
+            Ok(request) => (request, Ok(())),
+            Err(over) => (None, Err(over)),
+        };
+        self.after(place, turn, poller, timers);
         request
     }
 
@@ -163,7 +166,7 @@ impl Control {
             }
         };
         // A socket that is new takes one line; there is no other try.
-        let _ = caller.dismiss(&request::refused(why), now);
+        let _ = caller.dismiss(&answer::refused(why), now);
     }
 
     /// Keeps poller and timers in line with a caller that had its turn.

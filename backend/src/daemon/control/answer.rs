@@ -1,0 +1,65 @@
+//! The lines that answer requests.
+
+use serde::Serialize;
+
+use crate::control::{Conflict, Refusal};
+
+/// The line that says that something was done, with what there is to know.
+pub(in crate::daemon) fn done(facts: impl Serialize) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Done<T> {
+        ok: bool,
+        #[serde(flatten)]
+        facts: T,
+    }
+    line(&Done { ok: true, facts })
+}
+
+/// The line that says why something was not done.
+pub(in crate::daemon) fn refused(why: impl std::fmt::Display) -> Vec<u8> {
+    refusal(why, None)
+}
+
+/// The line that says why something was not done, and what others have changed meanwhile.
+pub(in crate::daemon) fn refusal(
+    why: impl std::fmt::Display,
+    conflict: Option<Conflict>,
+) -> Vec<u8> {
+    line(&Refusal {
+        error: why.to_string(),
+        conflict,
+    })
+}
+
+/// One line.
+pub(in crate::daemon) fn line(answer: &impl Serialize) -> Vec<u8> {
+    // Answers have text for keys and no floats, so there is nothing that JSON cannot say.
+    let mut line = serde_json::to_vec(answer)
+        .unwrap_or_else(|_| br#"{"error":"the answer cannot be written as JSON"}"#.to_vec());
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::parse;
+
+    #[test]
+    fn a_refusal_is_one_line_whatever_was_asked() {
+        for request in ["", "[\"ping\"]", "\u{0}\u{1b}[2J", r#"{"do":"stop"}"#] {
+            let answer = refused(parse(request.as_bytes()).unwrap_err());
+            assert_eq!(answer.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert!(answer.iter().all(|byte| *byte == b'\n' || *byte >= b' '));
+            let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+            assert!(answer["error"].is_string(), "{request}");
+        }
+    }
+
+    #[test]
+    fn an_answer_holds_its_facts_beside_ok() {
+        let answer = done(serde_json::json!({ "generation": 3 }));
+        assert_eq!(answer, b"{\"ok\":true,\"generation\":3}\n");
+        assert_eq!(refused("a \"b\"\nc"), b"{\"error\":\"a \\\"b\\\"\\nc\"}\n");
+    }
+}
