@@ -78,7 +78,7 @@ pub struct Args {
     /// Serve the uplinks and guests of this file (see --help-config)
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "socket", "connect", "fd", "socket_mode", "socket_group", "tap", "bridge", "rate",
-        "rate_from_guest", "rate_to_guest", "burst", "pps", "queues", "mtu", "mac", "poll_us",
+        "rate_from_guest", "rate_to_guest", "burst", "pps", "queues", "mtu", "mac", "poll_us", "control",
     ])]
     config: Option<PathBuf>,
 
@@ -176,6 +176,10 @@ pub struct Args {
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0,
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     poll_us: u32,
+
+    /// Where netqosctl finds the daemon, a unix socket [default: none]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
 
     /// Open everything in this process, which then keeps its privileges and is in no sandbox
     #[arg(long)]
@@ -317,9 +321,17 @@ impl Args {
     /// # Errors
     /// A flag is wrong, or the file is.
     pub fn config(&self) -> Result<Config, ConfigError> {
+        self.config_with(None)
+    }
+
+    /// What is to be served, and what more is said in the text of another file, if that is given.
+    ///
+    /// # Errors
+    /// A flag's value or the file is wrong, or there is no file to which more could be added.
+    pub fn config_with(&self, more: Option<&str>) -> Result<Config, ConfigError> {
         match self.config_file() {
-            Some(path) => Ok(Config::load(path)?),
-            None => Ok(one_guest::config(self.port()?)?),
+            Some(path) => Ok(Config::load_with(path, more)?),
+            None => Ok(one_guest::config(self.port()?, self.control.clone())?),
         }
     }
 

@@ -38,11 +38,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     log_to_standard_error();
-    let reload = || match args.config_file() {
-        Some(_) => args.config().map_err(|error| error.to_string()),
+    let read = |more: Option<&str>| match args.config_file() {
+        Some(_) => args.config_with(more).map_err(|error| error.to_string()),
         None => Err("one guest is served as options said, so there is no file to read".to_owned()),
     };
-    match daemon::run(config, privileges, reload) {
+    match daemon::run(config, privileges, read) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, ExitCode::FAILURE),
     }

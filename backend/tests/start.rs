@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use netqos::config::{Config, FloodConfig, RootConfig, UplinkConfig, UplinkKind};
+use netqos::config::{Config, ControlConfig, FloodConfig, RootConfig, UplinkConfig, UplinkKind};
 use netqos::engine::EngineFactory;
 use netqos::opener::{self, Opener, OpenerError, Policy};
 use netqos::sandbox::{self, Landlock, SandboxConfig};
@@ -24,7 +24,10 @@ fn config() -> Config {
     Config {
         poll: Duration::ZERO,
         pool_bytes: 0,
-        control: Some("control.sock".into()),
+        control: Some(ControlConfig {
+            path: "control.sock".into(),
+            group: None,
+        }),
         uplinks: vec![UplinkConfig {
             name: "uplink".to_owned(),
             kind: UplinkKind::Tap {

@@ -1,17 +1,18 @@
 //! The flags for one guest as the short form of a file.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use qos::{ClassConfig, ClassifierConfig, FlowsConfig, LeafQueue};
 
 use super::{ArgsError, LimitConfig, PortConfig};
 use crate::config::{
-    Config, DEFAULT_POOL_BYTES, FloodConfig, GUEST, GuestConfig, GuestTree, RootConfig, Trust,
-    UplinkConfig, UplinkKind, VlanConfig,
+    Config, ControlConfig, DEFAULT_POOL_BYTES, FloodConfig, GUEST, GuestConfig, GuestTree,
+    RootConfig, Trust, UplinkConfig, UplinkKind, VlanConfig,
 };
 
 /// One guest behind one tap, and called as the tap is.
-pub(super) fn config(port: PortConfig) -> Result<Config, ArgsError> {
+pub(super) fn config(port: PortConfig, control: Option<PathBuf>) -> Result<Config, ArgsError> {
     let name = port.tap.name.to_string();
     let uplink = UplinkConfig {
         name: name.clone(),
@@ -42,7 +43,7 @@ pub(super) fn config(port: PortConfig) -> Result<Config, ArgsError> {
     let config = Config {
         poll: port.poll,
         pool_bytes: DEFAULT_POOL_BYTES,
-        control: None,
+        control: control.map(|path| ControlConfig { path, group: None }),
         uplinks: vec![uplink],
         guests: vec![guest],
     };

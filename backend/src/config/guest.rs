@@ -247,13 +247,7 @@ impl<'a> Entry<'a> {
         let Some(group) = self.first(|keys| keys.socket_group.as_ref()) else {
             return Ok(None);
         };
-        let Written(name) = group.value();
-        args::group(name).map(Some).ok_or_else(|| {
-            group.fault(ConfigFault::Value {
-                value: name.clone(),
-                reason: "this host has no such group",
-            })
-        })
+        group_id(group).map(Some)
     }
 
     fn uplink(&self, stand: &Stand<'_>, uplinks: &[UplinkConfig]) -> Result<usize, FileError> {
@@ -367,4 +361,15 @@ impl<'a> Entry<'a> {
             needs,
         })
     }
+}
+
+/// The id of a group of this host.
+pub(super) fn group_id(group: Found<'_, Written<String>>) -> Result<u32, FileError> {
+    let Written(name) = group.value();
+    args::group(name).ok_or_else(|| {
+        group.fault(ConfigFault::Value {
+            value: name.clone(),
+            reason: "this host has no such group",
+        })
+    })
 }

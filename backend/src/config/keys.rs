@@ -35,6 +35,9 @@ pub(crate) struct FileKeys {
     pub(crate) pool: Option<At<Written<Size>>>,
     /// The unix socket on which netqosctl finds the daemon. Absent: none.
     pub(crate) control: Option<At<PathBuf>>,
+    /// A group, by its name or number, whose members may use netqosctl as well. Absent: only root
+    /// and the daemon's own user may.
+    pub(crate) control_group: Option<At<Written<String>>>,
     /// Where frames leave: `[uplink.NAME]`, or `[[uplink]]` with a name; in one file only one of them.
     #[serde(default)]
     pub(crate) uplink: Named<UplinkKeys>,

@@ -9,12 +9,14 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::fault::{ConfigFault, Known};
-use super::guest::Entry;
+use super::guest::{Entry, group_id};
 use super::keys::{FileKeys, Size};
 use super::layer::Layer;
 use super::numbers::within;
 use super::uplinks::Uplinks;
-use super::{Config, DEFAULT_POOL_BYTES, GUEST, GuestConfig, Member, Refusal, UplinkConfig};
+use super::{
+    Config, ControlConfig, DEFAULT_POOL_BYTES, GUEST, GuestConfig, Member, Refusal, UplinkConfig,
+};
 use crate::args::{FrontEnd, MacAddr};
 use crate::file::text::{Found, Text};
 use crate::file::value::{OneOrMore, Written};
@@ -44,10 +46,15 @@ impl File {
 
 type Templates<'a> = HashMap<&'a str, Layer<'a>>;
 
-/// What a file and those it includes say, made into what is to be done.
-pub(super) fn load(source: Text) -> Result<Config, FileError> {
+/// What a file, those it includes, and one more say, made into what is to be done.
+pub(super) fn load(source: Text, more: Option<Text>) -> Result<Config, FileError> {
     let main = File::new(source)?;
-    let drop_ins = drop_ins(&main)?;
+    let mut drop_ins = drop_ins(&main)?;
+    if let Some(more) = more {
+        let more = File::new(more)?;
+        check_drop_in(&more)?;
+        drop_ins.push(more);
+    }
     let files = || iter::once(&main).chain(&drop_ins);
     let mut uplinks = Uplinks::default();
     let mut templates = Templates::new();
@@ -76,7 +83,7 @@ pub(super) fn load(source: Text) -> Result<Config, FileError> {
     let config = Config {
         poll: poll(&main)?,
         pool_bytes: pool(&main)?,
-        control: main.keys.control.as_ref().map(|path| (**path).clone()),
+        control: control(&main)?,
         uplinks: uplinks.configs.clone(),
         guests: std::mem::take(&mut guests.configs),
     };
@@ -199,9 +206,29 @@ fn check_drop_in(file: &File) -> Result<(), FileError> {
     main_only("pool", place(keys.pool.as_ref().map(|at| at.span())))?;
     main_only("control", place(keys.control.as_ref().map(|at| at.span())))?;
     main_only(
+        "control_group",
+        place(keys.control_group.as_ref().map(|at| at.span())),
+    )?;
+    main_only(
         "defaults",
         place(keys.defaults.as_ref().map(|at| at.span())),
     )
+}
+
+fn control(main: &File) -> Result<Option<ControlConfig>, FileError> {
+    let group = main.keys.control_group.as_ref();
+    let group = group.map(|group| group.found(&main.source));
+    match (&main.keys.control, group) {
+        (Some(path), group) => Ok(Some(ControlConfig {
+            path: (**path).clone(),
+            group: group.map(group_id).transpose()?,
+        })),
+        (None, Some(group)) => Err(group.fault(ConfigFault::Misplaced {
+            key: "control_group",
+            reason: "is for the control socket: write control = \"PATH\" as well",
+        })),
+        (None, None) => Ok(None),
+    }
 }
 
 fn poll(main: &File) -> Result<Duration, FileError> {

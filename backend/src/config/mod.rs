@@ -25,6 +25,7 @@
 
 mod admit;
 mod branch;
+mod edit;
 mod fault;
 mod guest;
 mod help;
@@ -51,6 +52,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::admit::{Member, Refusal};
+pub use self::edit::{EditError, guest_file};
 pub use self::fault::{ConfigFault, Known};
 pub use self::help::help;
 pub use self::schema::schema;
@@ -72,12 +74,21 @@ pub struct Config {
     pub poll: Duration,
     /// Bytes of frames that the shard may hold in memory, all guests together.
     pub pool_bytes: u64,
-    /// Where the control socket is; none if unset.
-    pub control: Option<PathBuf>,
+    /// The control socket; none if unset.
+    pub control: Option<ControlConfig>,
     /// Where frames leave, by name; no name twice.
     pub uplinks: Vec<UplinkConfig>,
     /// The guests; no name, socket or address twice.
     pub guests: Vec<GuestConfig>,
+}
+
+/// Where `netqosctl` finds the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlConfig {
+    /// The socket.
+    pub path: PathBuf,
+    /// Id of the group whose members may use it, besides root and the daemon's own user.
+    pub group: Option<u32>,
 }
 
 /// Why there is no configuration. The operator is at fault; the program prints this and ends with exit
@@ -104,7 +115,16 @@ impl Config {
     /// # Errors
     /// One cannot be read, or what they say cannot be, with file, line and key.
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        load::load(Text::read(path)?)
+        Self::load_with(path, None)
+    }
+
+    /// Reads a file, those it includes, and after them the text of one more.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(path: &Path, more: Option<&str>) -> Result<Self, FileError> {
+        let more = more.map(|more| Text::new(Path::new("(request)"), more.to_owned()));
+        load::load(Text::read(path)?, more)
     }
 
     /// Reads the text of a file; the path is for messages and for what it includes.
@@ -112,7 +132,7 @@ impl Config {
     /// # Errors
     /// What it says cannot be, with file, line and key.
     pub fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
-        load::load(Text::new(path, text.to_owned()))
+        load::load(Text::new(path, text.to_owned()), None)
     }
 }
 

@@ -5,7 +5,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -69,13 +68,8 @@ pub struct Client {
     line: Vec<u8>,
 }
 
-/// An answer, either way.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Answer<T> {
-    Refusal(Refusal),
-    Facts(T),
-}
+/// How a refusal begins; every other answer begins with `"ok":true`.
+const REFUSED: &[u8] = b"{\"error\":";
 
 impl Client {
     /// Connects to the daemon that listens there.
@@ -112,10 +106,11 @@ impl Client {
         let line = request::line(request).map_err(|error| self.unclear(error))?;
         let sent = self.reader.get_mut().write_all(&line);
         sent.map_err(|error| self.failed(error))?;
-        match self.read()? {
-            Answer::Facts(facts) => Ok(facts),
-            Answer::Refusal(refusal) => Err(ClientError::Refused(refusal)),
+        let line = self.line()?;
+        if line.starts_with(REFUSED) {
+            return Err(ClientError::Refused(self.parse(&line)?));
         }
+        self.parse(&line)
     }
 
     /// Waits for an event, after `subscribe` or `capture`; for as long as it takes if `patience` is none.
@@ -126,8 +121,8 @@ impl Client {
     pub fn event(&mut self, patience: Option<Duration>) -> Result<Option<Event>, ClientError> {
         let set = self.reader.get_ref().set_read_timeout(patience);
         set.map_err(|error| self.failed(error))?;
-        match self.read() {
-            Ok(event) => Ok(Some(event)),
+        match self.line() {
+            Ok(line) => self.parse(&line).map(Some),
             Err(ClientError::Io { error, .. }) if error.kind() == io::ErrorKind::WouldBlock => {
                 Ok(None)
             }
@@ -197,7 +192,7 @@ impl Client {
         self.ask(request)
     }
 
-    fn read<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+    fn line(&mut self) -> Result<Vec<u8>, ClientError> {
         let read = self.reader.read_until(b'\n', &mut self.line);
         if let Err(error) = read {
             return Err(self.failed(error));
@@ -208,7 +203,11 @@ impl Client {
                 path: self.path.clone(),
             });
         }
-        serde_json::from_slice(&line).map_err(|error| self.unclear(error))
+        Ok(line)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(line).map_err(|error| self.unclear(error))
     }
 
     fn failed(&self, error: io::Error) -> ClientError {

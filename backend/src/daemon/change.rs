@@ -7,54 +7,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
-use serde::Serialize;
-
 use super::diff::{Changed, Diff};
+use super::differences::differences;
 use super::doors::{Doors, Inherited};
-use super::opening::Listening;
 use super::port::Port;
 use super::service::{Change, ServiceError};
 use super::{Daemon, DaemonError, Timer, control, limits, notify};
 use crate::config::{Config, GuestConfig};
+use crate::control::{Applied, Event};
 use crate::session::SessionConfig;
 use crate::shard::{PortId, ShardGone};
 
 /// What ports offer their front-ends.
 type Offers = BTreeMap<PortId, SessionConfig>;
 
-/// What a change came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Applied {
-    /// How many configurations have been applied, this one included.
-    pub(super) generation: u64,
-    /// Guests that are new.
-    pub(super) added: usize,
-    /// Guests that are gone.
-    pub(super) removed: usize,
-    /// Guests that are served in another way.
-    pub(super) changed: usize,
-}
-
-impl<R: Fn() -> Result<Config, String>> Daemon<R> {
+impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
     /// Reads the configuration again and serves what it says; the reason, if that cannot be done. The
     /// log says either.
     pub(super) fn reload(&mut self) -> Result<Result<Applied, String>, ShardGone> {
         notify::reloading();
-        let read = (self.reload)().and_then(|config| {
+        let read = (self.read)(None).and_then(|config| {
             // It is to allow what is new, and reads for itself what that is.
             let allowed = self.opener.reload().map(|()| config);
             allowed.map_err(|error| error.to_string())
         });
         let outcome = match read {
-            Ok(config) => self.change(config, Inherited::new()),
+            Ok(config) => self.apply(config),
             Err(why) => {
-                notify::ready();
                 log::error!("event=reload-refused: {why}; everything stays as it was");
-                return Ok(Err(why));
+                Ok(Err(why))
             }
         };
         notify::ready();
-        match outcome {
+        outcome
+    }
+
+    /// Serves another configuration, for an operator; the reason, if that cannot be done. The log says
+    /// either.
+    pub(super) fn apply(&mut self, config: Config) -> Result<Result<Applied, String>, ShardGone> {
+        match self.change(config, Inherited::new()) {
             Ok(applied) => {
                 log::info!(
                     "event=applied guests=+{}-{}~{} generation={}",
@@ -72,6 +63,17 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
                 log::error!("event=reload-refused: {error}; everything stays as it was");
                 Ok(Err(error.to_string()))
             }
+        }
+    }
+
+    /// What [`Self::apply`] would come to, as far as that can be told without trying.
+    pub(super) fn rehearse(&self, new: &Config) -> Applied {
+        let diff = Diff::between(&self.config, new);
+        Applied {
+            generation: self.generation,
+            dry_run: true,
+            differences: differences(&diff, &self.config, new),
+            ..counted(&diff)
         }
     }
 
@@ -103,14 +105,15 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
             self.control.listen(listener);
         }
         let unserved = self.follow(&diff, added, doors, offers);
+        let differences = differences(&diff, &old, &new);
         if *old != new {
             self.generation += 1;
+            self.history.push(self.generation, &differences);
         }
         let applied = Applied {
             generation: self.generation,
-            added: diff.new.len(),
-            removed: diff.gone.len(),
-            changed: diff.changed.len(),
+            differences,
+            ..counted(&diff)
         };
         if self.generation > 1 && old.poll != new.poll {
             log::warn!("event=not-applied: how long to poll changes when the daemon is restarted");
@@ -118,6 +121,10 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
         // The next reload tries them again, as new ones.
         new.guests.retain(|guest| !unserved.contains(&guest.name));
         self.config = Rc::new(new);
+        self.publish(&Event::Applied {
+            generation: applied.generation,
+            differences: applied.differences.clone(),
+        });
         Ok(applied)
     }
 
@@ -130,7 +137,7 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
         old: &Config,
         new: &Config,
         added: Vec<(PortId, &GuestConfig)>,
-    ) -> Result<(Option<Option<Listening>>, Offers), DaemonError> {
+    ) -> Result<(Option<Option<control::Open>>, Offers), DaemonError> {
         let ids = |changed: &Changed<'_>| self.ports.find(&changed.old.name);
         let changed = diff.changed.iter();
         let changed = changed.filter_map(|changed| Some((ids(changed)?, changed)));
@@ -154,9 +161,10 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
         let listener = if old.control == new.control {
             None
         } else {
-            let path = new.control.as_deref();
+            let place = new.control.as_ref();
             Some(
-                path.map(|path| control::open(path, &self.opener, &self.poller))
+                place
+                    .map(|place| control::open(place, &self.opener, &self.poller))
                     .transpose()?,
             )
         };
@@ -176,7 +184,8 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
                 "port={} session=ended: {why}; its front-end has to connect again",
                 port.name
             );
-            port.end_session(&self.poller);
+            port.end_session(why, &self.poller);
+            self.tell_of_sessions(id);
         }
     }
 
@@ -238,6 +247,16 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
             // Its listener closes here, and the listener's file goes.
             drop(self.ports.remove(id));
         }
+    }
+}
+
+/// How many guests are different.
+fn counted(diff: &Diff<'_>) -> Applied {
+    Applied {
+        added: diff.new.len(),
+        removed: diff.gone.len(),
+        changed: diff.changed.len(),
+        ..Applied::default()
     }
 }
 

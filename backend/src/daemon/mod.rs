@@ -8,8 +8,10 @@ mod change;
 mod control;
 mod deadlines;
 mod diff;
+mod differences;
 mod doors;
 mod entrance;
+mod history;
 mod limits;
 mod live;
 mod notify;
@@ -34,14 +36,16 @@ use std::time::{Duration, Instant};
 
 use self::control::Control;
 use self::deadlines::Deadlines;
+use self::history::History;
 use self::live::Live;
 use self::opening::Opening;
-use self::port::{Means, Port};
+use self::port::{Means, Port, SessionNews};
 use self::service::Service;
 use self::signals::{Signal, Signals};
 use self::table::Table;
 use self::token::Token;
 use crate::config::Config;
+use crate::control::Event;
 use crate::engine::EngineFactory;
 use crate::opener::{Opener, OpenerError};
 use crate::poller::{Interest, Poller, monotonic_nanos};
@@ -109,15 +113,16 @@ enum Timer {
 ///
 /// What becomes of its privileges is for `privileges` to say; no thread may run yet when they are given up.
 ///
-/// `reload` reads the configuration again, on SIGHUP and when the control socket is asked to. What it
-/// gives is applied whole or, with a line in the log that says why, not at all.
+/// `read` reads the configuration again, on SIGHUP and when the control socket is asked to; and with it the
+/// text of one more file, if it is given that. What it gives is applied whole or, with a line in the log
+/// that says why, not at all.
 ///
 /// # Errors
 /// When something a guest needs cannot be had; nothing is left behind then.
 pub fn run<E: Display>(
     config: Config,
     privileges: Privileges,
-    reload: impl Fn() -> Result<Config, E>,
+    read: impl Fn(Option<&str>) -> Result<Config, E>,
 ) -> Result<(), DaemonError> {
     let system = |what| move |error| DaemonError::System(what, error);
     // Before any descriptor of ours could have the number of one that was not handed in after all.
@@ -168,8 +173,9 @@ pub fn run<E: Display>(
             ..config
         }),
         generation: 0,
+        history: History::default(),
         epoch: (Instant::now(), monotonic_nanos()),
-        reload: || reload().map_err(|error| error.to_string()),
+        read: |more: Option<&str>| read(more).map_err(|error| error.to_string()),
         ended: false,
     };
     if let Err(error) = daemon.change(config, inherited) {
@@ -210,13 +216,14 @@ struct Daemon<R> {
     config: Rc<Config>,
     /// How many configurations have been applied.
     generation: u64,
+    history: History,
     /// One moment on both clocks.
     epoch: (Instant, u64),
-    reload: R,
+    read: R,
     ended: bool,
 }
 
-impl<R: Fn() -> Result<Config, String>> Daemon<R> {
+impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
     fn serve(&mut self) -> Result<(), DaemonError> {
         let system = |error| DaemonError::System("epoll", error);
         let mut ready = Vec::new();
@@ -248,7 +255,7 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
     fn ready(&mut self, token: Token) -> Result<(), DaemonError> {
         match token {
             Token::Signals => self.take_signals()?,
-            Token::Links => self.service.links_changed()?,
+            Token::Links => self.links_changed()?,
             Token::Opener => self.look_after_opener(),
             Token::Control => {
                 let now = Instant::now();
@@ -297,6 +304,36 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
         let (deadline, is_over) = (port.deadline(Instant::now()), port.is_over());
         self.timers.set(Timer::Port(id), deadline);
         self.ended |= is_over && self.ports.iter().all(|(_, port)| port.is_over());
+        self.tell_of_sessions(id);
+    }
+
+    /// Tells subscribers what became of a port's sessions.
+    fn tell_of_sessions(&mut self, id: PortId) {
+        let Some(port) = self.ports.get_mut(id) else {
+            return;
+        };
+        let (guest, news) = (port.name.clone(), port.take_news());
+        for news in news {
+            let (connected, reason) = match news {
+                SessionNews::Open => (true, None),
+                SessionNews::Closed(reason) => (false, Some(reason)),
+            };
+            self.publish(&Event::Session {
+                guest: guest.clone(),
+                connected,
+                reason,
+            });
+        }
+    }
+
+    fn links_changed(&mut self) -> Result<(), ShardGone> {
+        for (uplink, state) in self.service.links_changed()? {
+            self.publish(&Event::Link {
+                uplink,
+                state: state.to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Says so once when the opener has ended. Guests go on.
@@ -336,7 +373,7 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
         let Some(request) = request else {
             return Ok(());
         };
-        let answer = self.answer(request)?;
+        let answer = self.answer(place, request)?;
         self.control
             .answer(place, &answer, &self.poller, &mut self.timers);
         Ok(())
@@ -357,7 +394,7 @@ impl<R: Fn() -> Result<Config, String>> Daemon<R> {
         }
         self.log_report()?;
         for (_, port) in self.ports.iter_mut() {
-            port.end_session(&self.poller);
+            port.end_session("the daemon ends", &self.poller);
         }
         let ended = self.service.end();
         if let Err(error) = self.opener.end() {

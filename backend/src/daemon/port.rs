@@ -45,6 +45,19 @@ pub(super) struct Port {
     failed: Option<Instant>,
     /// Nobody will come through the entrance any more.
     ended: bool,
+    /// Sessions there have been.
+    sessions: u64,
+    /// What became of sessions since that was last asked.
+    news: Vec<SessionNews>,
+}
+
+/// What became of a session.
+#[derive(Debug)]
+pub(super) enum SessionNews {
+    /// It has begun.
+    Open,
+    /// It has ended, and why.
+    Closed(String),
 }
 
 impl Port {
@@ -60,12 +73,24 @@ impl Port {
             refused: None,
             failed: None,
             ended: false,
+            sessions: 0,
+            news: Vec::new(),
         }
     }
 
     /// Whether a session runs.
     pub(super) const fn is_busy(&self) -> bool {
         self.live.is_some()
+    }
+
+    /// How many sessions there have been.
+    pub(super) const fn sessions(&self) -> u64 {
+        self.sessions
+    }
+
+    /// What became of its sessions since the last call.
+    pub(super) fn take_news(&mut self) -> Vec<SessionNews> {
+        std::mem::take(&mut self.news)
     }
 
     /// Whether no session runs and none can come.
@@ -106,14 +131,15 @@ impl Port {
         turn(live, Instant::now());
         if let Some(reason) = live.settle(&self.name, means.service, means.poller) {
             log::info!("port={} session=closed: {reason}", self.name);
-            self.end_session(means.poller);
+            self.end_session(&reason.to_string(), means.poller);
         }
     }
 
-    /// Ends the session; when this returns nothing of the guest is in use any more.
-    pub(super) fn end_session(&mut self, poller: &Poller) {
+    /// Ends the session for this reason; when this returns nothing of the guest is in use any more.
+    pub(super) fn end_session(&mut self, why: &str, poller: &Poller) {
         if let Some(live) = self.live.take() {
             live.end(poller);
+            self.news.push(SessionNews::Closed(why.to_owned()));
         }
     }
 
@@ -179,6 +205,8 @@ impl Port {
         match Live::begin(stream, engines, &self.offer, self.id, handle, poller, now) {
             Ok(live) => {
                 log::info!("port={} session=open", self.name);
+                self.sessions += 1;
+                self.news.push(SessionNews::Open);
                 self.live = Some(live);
             }
             Err(error) => {

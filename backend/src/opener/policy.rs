@@ -34,7 +34,7 @@ impl From<&Config> for Policy {
         });
         Self {
             sockets: front_ends
-                .chain(&config.control)
+                .chain(config.control.as_ref().map(|control| &control.path))
                 .filter_map(|path| absolute(path))
                 .collect(),
             directories: Vec::new(),

@@ -7,6 +7,7 @@ const WHOLE: &str = r#"
 poll_us = 50
 pool = "32m"
 control = "/run/c.sock"
+control_group = "root"
 
 [uplink.wan]
 kind = "tap:t0"
@@ -62,7 +63,11 @@ fn a_file_reads_as_it_was_written() {
     let config = parse(WHOLE).unwrap();
     assert_eq!(config.poll, Duration::from_micros(50));
     assert_eq!(config.pool_bytes, 32 << 20);
-    assert_eq!(config.control.as_deref(), Some(Path::new("/run/c.sock")));
+    let control = config.control.as_ref().unwrap();
+    assert_eq!(
+        (&*control.path, control.group),
+        (Path::new("/run/c.sock"), Some(0))
+    );
     let [wan, lan] = &config.uplinks[..] else {
         panic!("{config:?}")
     };

@@ -1,63 +1,104 @@
 //! The control socket: one JSON object a line each way, on the poller of the sessions.
 //!
-//! Only root and the daemon's own user may call. Callers are few, requests short, and whoever is slow
-//! is sent away, so that nobody can keep memory or places.
+//! Root, the daemon's own user and, if one is configured, the members of a group may call. Callers are
+//! few, requests short, and whoever is slow is sent away, so that nobody can keep memory or places.
 
 pub(super) mod answer;
 mod caller;
 mod inbox;
+mod peer;
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use self::caller::{Caller, Over};
+use self::answer::Answer;
+use self::caller::{Caller, Over, Turn};
 use super::deadlines::Deadlines;
 use super::opening::{Listening, Opening};
 use super::token::Token;
 use super::{EntranceError, Timer};
-use crate::control::Request;
+use crate::config::ControlConfig;
+use crate::control::report::ControlReport;
+use crate::control::{Event, Request};
 use crate::listen::AcceptError;
 use crate::poller::{Interest, Poller};
 
-/// Callers at one time.
-const MAX_CALLERS: usize = 8;
+/// Callers from outside at one time.
+const MAX_CALLERS: usize = 32;
 
-/// Only the daemon's own user may connect; root always may.
+/// Only the daemon's own user may connect, and the members of a group if there is one; root always may.
 const MODE: u32 = 0o600;
+const GROUP_MODE: u32 = 0o660;
 
 /// How long to leave the listener alone when there is no descriptor left for a connection.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(200);
 
+/// The control socket as it was opened.
+#[derive(Debug)]
+pub(super) struct Open {
+    listener: Listening,
+    group: Option<u32>,
+}
+
 /// The control socket and its callers.
 #[derive(Debug, Default)]
 pub(super) struct Control {
-    listener: Option<Listening>,
-    callers: [Option<Caller>; MAX_CALLERS],
+    open: Option<Open>,
+    /// Those from outside have the first [`MAX_CALLERS`] places.
+    callers: Vec<Option<Caller>>,
     /// There was no descriptor left at the last try.
     exhausted: bool,
+    report: ControlReport,
 }
 
 /// Makes the socket and puts it into the poller; whoever drops it undoes both.
 pub(super) fn open(
-    path: &Path,
+    place: &ControlConfig,
     opener: &Opening,
     poller: &Poller,
-) -> Result<Listening, EntranceError> {
-    let listener = opener.listen(path, MODE, None)?;
+) -> Result<Open, EntranceError> {
+    let mode = if place.group.is_some() {
+        GROUP_MODE
+    } else {
+        MODE
+    };
+    let listener = opener.listen(&place.path, mode, place.group)?;
     let fd = listener.as_fd().as_raw_fd();
     poller
         .add(fd, Token::Control.encode(), Interest::READ)
         .map_err(EntranceError::Watch)?;
-    Ok(listener)
+    Ok(Open {
+        listener,
+        group: place.group,
+    })
 }
 
 impl Control {
     /// Listens there from now on, or nowhere. Callers stay, except where nobody may call any more.
-    pub(super) fn listen(&mut self, listener: Option<Listening>) {
+    pub(super) fn listen(&mut self, open: Option<Open>) {
         self.exhausted = false;
-        self.listener = listener;
+        self.open = open;
+    }
+
+    /// How it fares.
+    pub(super) const fn report(&self) -> ControlReport {
+        self.report
+    }
+
+    /// Takes one end of a connection of our own, whose other end may stay silent.
+    ///
+    /// # Errors
+    /// The poller has no room for it.
+    pub(super) fn adopt(&mut self, stream: UnixStream, poller: &Poller) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let caller = Caller::patient(stream, Instant::now());
+        let place = self.callers.len().max(MAX_CALLERS);
+        let number = u32::try_from(place).unwrap_or(u32::MAX);
+        poller.add(caller.fd(), Token::Caller(number).encode(), Interest::READ)?;
+        self.put(place, caller);
+        Ok(())
     }
 
     /// Takes those who have come.
@@ -68,12 +109,13 @@ impl Control {
         now: Instant,
     ) {
         for _ in 0..MAX_CALLERS {
-            let Some(listener) = &self.listener else {
+            let Some(open) = &self.open else {
                 return;
             };
-            match listener.accept() {
+            let group = open.group;
+            match open.listener.accept() {
                 Ok(None) => break,
-                Ok(Some(stream)) => self.welcome(stream, poller, timers, now),
+                Ok(Some(stream)) => self.welcome(stream, group, poller, timers, now),
                 Err(AcceptError::Exhausted(error)) => {
                     if !self.exhausted {
                         log::warn!("control event=accept-failed: {error}");
@@ -103,26 +145,72 @@ impl Control {
         timers: &mut Deadlines<Timer>,
         now: Instant,
     ) -> Option<Request> {
-        let turn = self.caller(place)?.turn(now);
-        let (request, turn) = match turn {
-            Ok(request) => (request, Ok(())),
-            Err(over) => (None, Err(over)),
+        let turn = match self.caller(place)?.turn(now) {
+            Ok(turn) => turn,
+            Err(over) => {
+                self.after(place, Err(over), poller, timers);
+                return None;
+            }
         };
-        self.after(place, turn, poller, timers);
-        request
+        self.after(place, Ok(()), poller, timers);
+        match turn {
+            Turn::Nothing => None,
+            Turn::Refused => {
+                self.count(false);
+                None
+            }
+            Turn::Request(request) => Some(request),
+        }
+    }
+
+    /// Counts a request that was answered, whether or not it was refused.
+    fn count(&mut self, done: bool) {
+        self.report.requests = self.report.requests.wrapping_add(1);
+        if !done {
+            self.report.refused = self.report.refused.wrapping_add(1);
+        }
     }
 
     /// Answers the request of a caller.
     pub(super) fn answer(
         &mut self,
         place: u32,
-        line: &[u8],
+        answer: &Answer,
         poller: &Poller,
         timers: &mut Deadlines<Timer>,
     ) {
+        self.count(answer.done);
         if let Some(caller) = self.caller(place) {
-            let answered = caller.answer(line, Instant::now());
+            let answered = caller.answer(&answer.line, Instant::now());
             self.after(place, answered, poller, timers);
+        }
+    }
+
+    /// Tells a caller what happens, from now on.
+    pub(super) fn subscribe(&mut self, place: u32) {
+        if let Some(caller) = self.caller(place) {
+            caller.subscribe();
+        }
+    }
+
+    /// Tells all subscribers what has happened.
+    pub(super) fn publish(
+        &mut self,
+        event: &Event,
+        poller: &Poller,
+        timers: &mut Deadlines<Timer>,
+    ) {
+        let line = answer::line(event);
+        let now = Instant::now();
+        for place in 0..u32::try_from(self.callers.len()).unwrap_or(u32::MAX) {
+            let subscriber = self.caller(place).filter(|caller| caller.is_subscribed());
+            let Some(told) = subscriber.map(|caller| caller.tell(&line, now)) else {
+                continue;
+            };
+            if told == Ok(false) {
+                self.report.lost_events = self.report.lost_events.wrapping_add(1);
+            }
+            self.after(place, told.map(drop), poller, timers);
         }
     }
 
@@ -133,40 +221,51 @@ impl Control {
         poller: &Poller,
         timers: &mut Deadlines<Timer>,
     ) {
-        self.after(place, Err(Over), poller, timers);
+        self.after(place, Err(Over::Late), poller, timers);
     }
 
     fn welcome(
         &mut self,
         stream: UnixStream,
+        group: Option<u32>,
         poller: &Poller,
         timers: &mut Deadlines<Timer>,
         now: Instant,
     ) {
         let mut caller = Caller::new(stream, now);
-        let place = self.callers.iter().position(Option::is_none);
-        let why = match (
-            is_permitted(&caller),
-            place.and_then(|p| u32::try_from(p).ok()),
-        ) {
-            (false, _) => "only root and the daemon's own user may call",
-            (true, None) => "too many callers: try again when one of them has gone",
-            (true, Some(place)) => {
-                let token = Token::Caller(place).encode();
+        let is_free = |place: &usize| matches!(self.callers.get(*place), None | Some(None));
+        let place = (0..MAX_CALLERS).find(is_free);
+        let number = place.and_then(|place| u32::try_from(place).ok());
+        let why = match (peer::is_permitted(caller.stream(), group), place, number) {
+            (false, ..) => {
+                "only root, the daemon's own user and the members of `control_group`, if the file has \
+                 one, may call"
+            }
+            (true, Some(place), Some(number)) => {
+                let token = Token::Caller(number).encode();
                 match poller.add(caller.fd(), token, Interest::READ) {
                     Ok(()) => {
-                        timers.set(Timer::Caller(place), caller.deadline());
-                        if let Some(slot) = self.slot(place) {
-                            *slot = Some(caller);
-                        }
+                        timers.set(Timer::Caller(number), caller.deadline());
+                        self.put(place, caller);
                         return;
                     }
                     Err(_) => "no memory is left for another caller",
                 }
             }
+            (true, ..) => "too many callers: try again when one of them has gone",
         };
+        self.report.dismissed = self.report.dismissed.wrapping_add(1);
         // A socket that is new takes one line; there is no other try.
-        let _ = caller.dismiss(&answer::refused(why), now);
+        let _ = caller.dismiss(&answer::refused(why).line, now);
+    }
+
+    fn put(&mut self, place: usize, caller: Caller) {
+        if self.callers.len() <= place {
+            self.callers.resize_with(place.saturating_add(1), || None);
+        }
+        if let Some(slot) = self.callers.get_mut(place) {
+            *slot = Some(caller);
+        }
     }
 
     /// Keeps poller and timers in line with a caller that had its turn.
@@ -177,6 +276,9 @@ impl Control {
         poller: &Poller,
         timers: &mut Deadlines<Timer>,
     ) {
+        if turn == Err(Over::Late) {
+            self.report.dismissed = self.report.dismissed.wrapping_add(1);
+        }
         let Some(slot) = self.slot(place) else { return };
         let Some(caller) = slot else { return };
         let wanted = caller.interest();
@@ -204,19 +306,12 @@ impl Control {
     }
 
     fn watch(&self, interest: Interest, poller: &Poller) {
-        let Some(listener) = &self.listener else {
+        let Some(open) = &self.open else {
             return;
         };
-        let fd = listener.as_fd().as_raw_fd();
+        let fd = open.listener.as_fd().as_raw_fd();
         if let Err(error) = poller.change(fd, Token::Control.encode(), interest) {
             log::error!("control event=epoll-failed: {error}");
         }
     }
-}
-
-/// Whether the caller may ask at all (SO_PEERCRED, unix(7)).
-fn is_permitted(caller: &Caller) -> bool {
-    caller
-        .uid()
-        .is_some_and(|uid| uid.is_root() || uid == rustix::process::geteuid())
 }

@@ -15,21 +15,26 @@ impl Service {
         self.links.fd().as_raw_fd()
     }
 
-    /// Looks at what became of links: an uplink whose interface is there again is opened again.
-    pub(in crate::daemon) fn links_changed(&mut self) -> Result<(), ShardGone> {
+    /// Looks at what became of links: an uplink whose interface is there again is opened again. Gives the
+    /// uplinks concerned and what they are now: `up`, `down` or `gone`.
+    pub(in crate::daemon) fn links_changed(
+        &mut self,
+    ) -> Result<Vec<(String, &'static str)>, ShardGone> {
         let events: Vec<_> = match self.links.events() {
             Ok(events) => events.collect(),
             Err(error) => {
                 log::warn!("event=links-unknown: {error}");
-                return Ok(());
+                return Ok(Vec::new());
             }
         };
+        let mut news = Vec::new();
         let mut again = BTreeSet::new();
         for event in events {
             for (name, lan) in &mut self.lans {
                 if event.gone && lan.link == Some(event.index) {
                     log::error!("uplink={name} state=gone: its interface was deleted");
                     lan.gone = true;
+                    news.push((name.clone(), "gone"));
                     if makes_its_device(&lan.config.kind) {
                         again.insert(name.clone());
                     }
@@ -38,13 +43,14 @@ impl Service {
                 } else if lan.link == Some(event.index) && !event.gone {
                     let state = if event.carrier { "up" } else { "down" };
                     log::info!("uplink={name} link={state}");
+                    news.push((name.clone(), state));
                 }
             }
         }
         for name in again {
             self.reopen(&name)?;
         }
-        Ok(())
+        Ok(news)
     }
 
     pub(super) fn reopen(&mut self, name: &str) -> Result<(), ShardGone> {
