@@ -20,6 +20,7 @@ pub use self::error::ArgsError;
 pub use self::mac::{MacAddr, MacError};
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::Privileges;
+use crate::logging;
 use crate::opener::{self, Policy};
 use crate::uplink::{IfName, TapConfig};
 
@@ -189,6 +190,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     socket_dir: Vec<PathBuf>,
 
+    /// How to write the log, to standard error: key=value pairs and words, or a JSON object a line
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    log_format: logging::Format,
+
     /// Be the process that keeps the privileges ([`crate::opener::FLAG`])
     #[arg(long, hide = true)]
     opener: bool,
@@ -285,6 +290,12 @@ impl Args {
     #[must_use]
     pub fn opener(&self) -> bool {
         self.opener
+    }
+
+    /// How to write the log.
+    #[must_use]
+    pub fn log_format(&self) -> logging::Format {
+        self.log_format
     }
 
     /// What becomes of the privileges. The daemon keeps its own when told to, and when it has none that

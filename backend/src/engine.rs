@@ -141,7 +141,7 @@ impl Engine {
     pub fn end(mut self) {
         // The engine always ends with an error here, because its peer has gone.
         if let Err(error) = self.daemon.wait() {
-            log::debug!("engine ended: {error}");
+            log::debug!(event = "engine-ended"; "{error}");
         }
         // A shard that is gone holds nothing either.
         let _ = self.port.ask(PortCommand::Detach);
@@ -255,7 +255,7 @@ impl PortVring {
 
     fn send(&self, command: PortCommand) {
         if let Err(error) = self.shared.port.send(command) {
-            log::error!("ring {}: {error}", self.index);
+            log::error!(ring = self.index, event = "not-told"; "{error}");
         }
     }
 
@@ -291,7 +291,7 @@ impl PortVring {
             .ask(|answer| PortCommand::Stop(self.index, answer))
         {
             Ok(next) => self.inner.set_queue_next_avail(next),
-            Err(error) => log::error!("ring {}: {error}", self.index),
+            Err(error) => log::error!(ring = self.index, event = "not-told"; "{error}"),
         }
     }
 }
@@ -361,7 +361,7 @@ impl VringT<Memory> for PortVring {
             .port
             .ask(|done| PortCommand::Enable(self.index, enabled, done));
         if let Err(error) = asked {
-            log::error!("ring {}: {error}", self.index);
+            log::error!(ring = self.index, event = "not-told"; "{error}");
         }
     }
 

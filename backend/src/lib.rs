@@ -21,6 +21,7 @@
 //! - [`config`] is what command line and file come to.
 //! - [`mod@file`] reads class trees, and traffic to try them with, from TOML.
 //! - [`control`] is the protocol of the control socket, and its client.
+//! - [`logging`] writes the log, and keeps it from being flooded.
 //! - [`daemon`] puts these together and runs until a signal.
 
 pub mod args;
@@ -30,6 +31,7 @@ pub mod daemon;
 pub mod engine;
 pub mod file;
 pub mod listen;
+pub mod logging;
 pub mod opener;
 pub mod plan;
 pub mod poller;

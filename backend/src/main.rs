@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
-use env_logger::Env;
 use netqos::args::{Args, CAPABILITIES};
+use netqos::logging::{self, Format, OPERATOR};
 use netqos::opener::ServeError;
 use netqos::{config, daemon, opener};
 
@@ -37,30 +37,38 @@ fn main() -> ExitCode {
         print!("{}", config.trees());
         return ExitCode::SUCCESS;
     }
-    log_to_standard_error();
+    logging::start(args.log_format());
     let read = |more: Option<&str>| match args.config_file() {
         Some(_) => args.config_with(more).map_err(|error| error.to_string()),
         None => Err("one guest is served as options said, so there is no file to read".to_owned()),
     };
     match daemon::run(config, privileges, read) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error, ExitCode::FAILURE),
+        Err(error) => ended(&error, args.log_format()),
     }
 }
 
 /// The process that the daemon starts to keep the privileges.
 fn be_the_opener(args: Args) -> ExitCode {
-    log_to_standard_error();
+    let format = args.log_format();
+    logging::start(format);
     match opener::serve(move || args.policy()) {
         Ok(()) => ExitCode::SUCCESS,
         // The daemon was told, and says it.
         Err(ServeError::Load(_)) => ExitCode::FAILURE,
-        Err(error) => failed(&error, ExitCode::FAILURE),
+        Err(error) => ended(&error, format),
     }
 }
 
-fn log_to_standard_error() {
-    env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
+/// Says why there is no service any more, in the log where programs read that.
+fn ended(error: &dyn Display, format: Format) -> ExitCode {
+    match format {
+        Format::Text => failed(error, ExitCode::FAILURE),
+        Format::Json => {
+            log::error!(target: OPERATOR, event = "failed"; "{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn failed(error: &dyn Display, code: ExitCode) -> ExitCode {

@@ -4,6 +4,7 @@
 //! that cannot go on are ended, the packet thread is told, and last the table of ports follows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use super::service::{Change, ServiceError};
 use super::{Daemon, DaemonError, Timer, control, limits, notify};
 use crate::config::{Config, GuestConfig};
 use crate::control::{Applied, Event};
+use crate::logging::OPERATOR;
 use crate::session::SessionConfig;
 use crate::shard::{PortId, ShardGone};
 
@@ -34,7 +36,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
         let outcome = match read {
             Ok(config) => self.apply(config),
             Err(why) => {
-                log::error!("event=reload-refused: {why}; everything stays as it was");
+                refused(&why);
                 Ok(Err(why))
             }
         };
@@ -48,11 +50,14 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
         match self.change(config, Inherited::new()) {
             Ok(applied) => {
                 log::info!(
-                    "event=applied guests=+{}-{}~{} generation={}",
-                    applied.added,
-                    applied.removed,
-                    applied.changed,
-                    applied.generation
+                    target: OPERATOR,
+                    event = "applied",
+                    guests:% = format_args!(
+                        "+{}-{}~{}",
+                        applied.added, applied.removed, applied.changed
+                    ),
+                    generation = applied.generation;
+                    ""
                 );
                 Ok(Ok(applied))
             }
@@ -60,7 +65,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 Err(gone)
             }
             Err(error) => {
-                log::error!("event=reload-refused: {error}; everything stays as it was");
+                refused(&error);
                 Ok(Err(error.to_string()))
             }
         }
@@ -116,7 +121,11 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
             ..counted(&diff)
         };
         if self.generation > 1 && old.poll != new.poll {
-            log::warn!("event=not-applied: how long to poll changes when the daemon is restarted");
+            log::warn!(
+                target: OPERATOR,
+                event = "not-applied";
+                "how long to poll changes when the daemon is restarted"
+            );
         }
         // The next reload tries them again, as new ones.
         new.guests.retain(|guest| !unserved.contains(&guest.name));
@@ -181,8 +190,9 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
     fn end_session(&mut self, id: PortId, why: &str) {
         if let Some(port) = self.ports.get_mut(id).filter(|port| port.is_busy()) {
             log::info!(
-                "port={} session=ended: {why}; its front-end has to connect again",
-                port.name
+                target: OPERATOR,
+                port = port.name, session = "ended";
+                "{why}; its front-end has to connect again"
             );
             port.end_session(why, &self.poller);
             self.tell_of_sessions(id);
@@ -202,7 +212,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
         let mut entrances = doors.take(&mut self.ports, &self.poller);
         for guest in &diff.gone {
             self.remove(&guest.name);
-            log::info!("port={} state=removed", guest.name);
+            log::info!(target: OPERATOR, port = guest.name, state = "removed"; "");
         }
         for changed in &diff.changed {
             let Some(id) = self.ports.find(&changed.old.name) else {
@@ -226,6 +236,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
             }
             self.timers
                 .set(Timer::Port(id), port.deadline(Instant::now()));
+            log::info!(target: OPERATOR, port = changed.new.name, state = "changed"; "");
         }
         for (id, guest) in added {
             let (Some(entrance), Some(offer)) = (entrances.remove(&id), offers.remove(&id)) else {
@@ -236,7 +247,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
             self.timers
                 .set(Timer::Port(id), port.deadline(Instant::now()));
             self.ports.insert(id, port);
-            log::info!("port={} state=waiting", guest.name);
+            log::info!(target: OPERATOR, port = guest.name, state = "waiting"; "");
         }
         unserved
     }
@@ -258,6 +269,14 @@ fn counted(diff: &Diff<'_>) -> Applied {
         changed: diff.changed.len(),
         ..Applied::default()
     }
+}
+
+fn refused(why: &dyn Display) {
+    log::error!(
+        target: OPERATOR,
+        event = "reload-refused";
+        "{why}; everything stays as it was"
+    );
 }
 
 /// The guests of these ports, as they are to be.

@@ -120,7 +120,7 @@ impl Doors {
                 .get(id)
                 .map(|port| port.entrance().set_access(&front_end));
             if let Some(Err(error)) = restored {
-                log::warn!("event=not-undone: {error}");
+                log::warn!(event = "not-undone"; "{error}");
             }
         }
     }
@@ -137,7 +137,7 @@ impl Doors {
             if let Some(fd) = entrance.fd()
                 && let Err(error) = poller.change(fd, Token::Entrance(to).encode(), Interest::READ)
             {
-                log::error!("port={} event=epoll-failed: {error}", port.name);
+                log::error!(port = port.name, event = "epoll-failed"; "{error}");
             }
             entrances.insert(to, entrance);
         }

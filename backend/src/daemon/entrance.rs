@@ -142,8 +142,8 @@ impl Entrance {
         self.pause.is_some_and(|until| until > now)
     }
 
-    /// Looks for a front-end.
-    pub(super) fn arrival(&mut self, now: Instant) -> Arrival {
+    /// Looks for a front-end of `port`.
+    pub(super) fn arrival(&mut self, port: &str, now: Instant) -> Arrival {
         if self.is_paused(now) {
             return Arrival::None;
         }
@@ -156,13 +156,13 @@ impl Entrance {
                     connection.map_or(Arrival::None, Arrival::Connection)
                 }
                 Err(AcceptError::Failed(error)) => {
-                    log::error!("event=listen-failed: {error}; restart the daemon");
+                    log::error!(port, event = "listen-failed"; "{error}; restart the daemon");
                     Arrival::Ended
                 }
                 Err(error @ AcceptError::Exhausted(_)) => {
                     if !self.exhausted {
                         self.exhausted = true;
-                        log::warn!("event=accept-failed: {error}");
+                        log::warn!(port, event = "accept-failed"; "{error}");
                     }
                     self.pause(now);
                     Arrival::None
@@ -173,7 +173,7 @@ impl Entrance {
                     Ok(stream) => Arrival::Connection(stream),
                     Err(error) => {
                         if connector.failures() == 1 {
-                            log::info!("event=connect-retry: {error}");
+                            log::info!(port, event = "connect-retry"; "{error}");
                         }
                         self.pause = now.checked_add(connector.wait());
                         Arrival::None

@@ -67,7 +67,8 @@ pub(super) fn raise(config: &Config) {
         Err(_) => limit.current,
     };
     log::warn!(
-        "event=few-descriptors: {} guests may take {need} open files and {} are permitted ({}); \
+        event = "few-descriptors";
+        "{} guests may take {need} open files and {} are permitted ({}); \
          without more, some front-ends have to wait: raise the limit (LimitNOFILE= in a systemd \
          unit, ulimit -Hn in a shell)",
         config.guests.len(),

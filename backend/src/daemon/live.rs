@@ -98,7 +98,7 @@ impl Live {
                 Event::Rarp(mac) => self.port.send(PortCommand::Announce(mac)),
                 Event::SetMtu(mtu) => service.set_mtu(self.id, name, mtu),
                 Event::Status(status) => {
-                    log::debug!("port={name} status={status:#04x}");
+                    log::debug!(port = name, status:% = format_args!("{status:#04x}"); "");
                     Ok(())
                 }
                 Event::RingLost(ring) => {
@@ -111,7 +111,7 @@ impl Live {
                 }
             };
             if let Err(error) = sent {
-                log::error!("port={name}: {error}");
+                log::error!(port = name, event = "shard-gone"; "{error}");
             }
         }
         if closed.is_none() {
@@ -128,7 +128,7 @@ impl Live {
             }
             match poller.change(fd, token, wanted[index]) {
                 Ok(()) => self.watched[index] = wanted[index],
-                Err(error) => log::error!("port={name} event=epoll-failed: {error}"),
+                Err(error) => log::error!(port = name, event = "epoll-failed"; "{error}"),
             }
         }
     }

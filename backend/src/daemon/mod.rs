@@ -38,6 +38,7 @@ use self::control::Control;
 use self::deadlines::Deadlines;
 use self::history::History;
 use self::live::Live;
+use self::notify::Watchdog;
 use self::opening::Opening;
 use self::port::{Means, Port, SessionNews};
 use self::service::Service;
@@ -47,6 +48,7 @@ use self::token::Token;
 use crate::config::Config;
 use crate::control::Event;
 use crate::engine::EngineFactory;
+use crate::logging::OPERATOR;
 use crate::opener::{Opener, OpenerError};
 use crate::poller::{Interest, Poller, monotonic_nanos};
 use crate::sandbox::{self, SandboxConfig, SandboxError};
@@ -106,6 +108,8 @@ enum Timer {
     Control,
     /// A caller's of the control socket, by its place.
     Caller(u32),
+    /// The next sign of life for the service manager.
+    Watchdog,
 }
 
 /// Serves the guests of `config` until SIGTERM or SIGINT, or until none of them can come any more because
@@ -176,6 +180,7 @@ pub fn run<E: Display>(
         history: History::default(),
         epoch: (Instant::now(), monotonic_nanos()),
         read: |more: Option<&str>| read(more).map_err(|error| error.to_string()),
+        watchdog: Watchdog::asked_for(),
         ended: false,
     };
     if let Err(error) = daemon.change(config, inherited) {
@@ -183,23 +188,38 @@ pub fn run<E: Display>(
         let _ = daemon.service.end();
         return Err(error);
     }
-    log::info!("{sandbox}");
+    log_sandbox(sandbox);
     notify::ready();
+    daemon.feed_watchdog(Instant::now());
     let served = daemon.serve();
     let finished = daemon.finish();
     served.and(finished)
 }
 
-/// Goes into the sandbox, if it is to be; what holds from now on, for the log.
-fn give_up(privileges: Privileges) -> Result<String, SandboxError> {
+/// Goes into the sandbox, if it is to be; what holds from now on, or why it is in none.
+fn give_up(privileges: Privileges) -> Result<Result<sandbox::Report, &'static str>, SandboxError> {
     Ok(match privileges {
-        Privileges::Kept(why) => format!("sandbox=none: {why}"),
+        Privileges::Kept(why) => Err(why),
         Privileges::GivenUp { readable } => {
             let require = false;
-            let report = sandbox::enter(&SandboxConfig { readable, require })?;
-            format!("sandbox=entered {report}")
+            Ok(sandbox::enter(&SandboxConfig { readable, require })?)
         }
     })
+}
+
+fn log_sandbox(sandbox: Result<sandbox::Report, &'static str>) {
+    match sandbox {
+        Ok(report) => log::info!(
+            sandbox = "entered",
+            capabilities = "none",
+            bounding = if report.bounded { "empty" } else { "kept" },
+            no_new_privs = "yes",
+            dumpable = "no",
+            landlock:% = report.landlock;
+            ""
+        ),
+        Err(why) => log::info!(sandbox = "none"; "{why}"),
+    }
 }
 
 /// Everything the sessions thread owns.
@@ -220,6 +240,7 @@ struct Daemon<R> {
     /// One moment on both clocks.
     epoch: (Instant, u64),
     read: R,
+    watchdog: Option<Watchdog>,
     ended: bool,
 }
 
@@ -287,6 +308,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 self.control
                     .time_is_up(place, &self.poller, &mut self.timers);
             }
+            Timer::Watchdog => self.feed_watchdog(now),
         }
     }
 
@@ -342,14 +364,15 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
             return;
         }
         log::error!(
-            "event=opener-gone: the process that keeps the privileges has ended; guests go on, but until \
+            event = "opener-gone";
+            "the process that keeps the privileges has ended; guests go on, but until \
              the daemon is restarted no uplink or socket can be opened, no front-end be connected to, \
              and no uplink be given another MTU, and what was made stays at the end"
         );
         if let Some(fd) = self.opener.fd()
             && let Err(error) = self.poller.remove(fd)
         {
-            log::error!("event=epoll-failed: {error}");
+            log::error!(event = "epoll-failed"; "{error}");
         }
     }
 
@@ -383,7 +406,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
     fn finish(mut self) -> Result<(), DaemonError> {
         notify::stopping();
         for (_, port) in self.ports.iter() {
-            log::info!("port={} state=ending", port.name);
+            log::info!(target: OPERATOR, port = port.name, state = "ending"; "");
         }
         let drain = u64::try_from(DRAIN.as_nanos()).unwrap_or(u64::MAX);
         let deadline = monotonic_nanos().saturating_add(drain);
@@ -398,7 +421,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
         }
         let ended = self.service.end();
         if let Err(error) = self.opener.end() {
-            log::warn!("event=not-removed: {error}");
+            log::warn!(event = "not-removed"; "{error}");
         }
         Ok(ended?)
     }

@@ -121,7 +121,7 @@ impl Drop for Listening {
         match opener.0.borrow_mut().unlisten(path) {
             // At the end the opener goes first, with all files.
             Ok(()) | Err(OpenerError::Gone) => {}
-            Err(error) => log::debug!("event=socket-stays: {error}"),
+            Err(error) => log::debug!(event = "socket-stays"; "{error}"),
         }
     }
 }

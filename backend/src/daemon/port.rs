@@ -1,7 +1,7 @@
 //! One port as the sessions thread has it: where its front-end comes in, and the session it has.
 
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::entrance::{Arrival, Entrance};
 use super::live::Live;
@@ -11,9 +11,6 @@ use crate::engine::EngineFactory;
 use crate::poller::{Interest, Poller};
 use crate::session::SessionConfig;
 use crate::shard::PortId;
-
-/// What front-ends do again and again is logged at most once in this time.
-const LOG_PAUSE: Duration = Duration::from_secs(5);
 
 /// Connections taken from a listener in one visit, so that a flood of them leaves room for the other
 /// ports of the thread.
@@ -39,10 +36,6 @@ pub(super) struct Port {
     /// What its sessions offer.
     offer: SessionConfig,
     live: Option<Live>,
-    /// When a second front-end was last logged.
-    refused: Option<Instant>,
-    /// When a session that could not begin was last logged.
-    failed: Option<Instant>,
     /// Nobody will come through the entrance any more.
     ended: bool,
     /// Sessions there have been.
@@ -70,8 +63,6 @@ impl Port {
             watched: true,
             offer,
             live: None,
-            refused: None,
-            failed: None,
             ended: false,
             sessions: 0,
             news: Vec::new(),
@@ -130,7 +121,7 @@ impl Port {
         let Some(live) = &mut self.live else { return };
         turn(live, Instant::now());
         if let Some(reason) = live.settle(&self.name, means.service, means.poller) {
-            log::info!("port={} session=closed: {reason}", self.name);
+            log::info!(port = self.name, session = "closed"; "{reason}");
             self.end_session(&reason.to_string(), means.poller);
         }
     }
@@ -155,7 +146,7 @@ impl Port {
             if !listens && self.live.is_some() {
                 break;
             }
-            match self.entrance.arrival(now) {
+            match self.entrance.arrival(&self.name, now) {
                 Arrival::Connection(stream) => self.welcome(stream, means, now),
                 Arrival::None => break,
                 Arrival::Ended => {
@@ -179,7 +170,7 @@ impl Port {
         };
         match poller.change(fd, Token::Entrance(self.id).encode(), interest) {
             Ok(()) => self.watched = wanted,
-            Err(error) => log::error!("port={} event=epoll-failed: {error}", self.name),
+            Err(error) => log::error!(port = self.name, event = "epoll-failed"; "{error}"),
         }
     }
 
@@ -188,11 +179,10 @@ impl Port {
         self.session_turn(means, |live, _| live.successor_came());
         if self.live.is_none() {
             self.begin(stream, means, now);
-        } else if is_due(&mut self.refused, now) {
+        } else {
             log::warn!(
-                "port={} session=refused: a front-end is connected already; \
-                 stop it first, or give each guest a port of its own",
-                self.name
+                port = self.name, session = "refused";
+                "a front-end is connected already; stop it first, or give each guest a port of its own"
             );
         }
     }
@@ -204,26 +194,15 @@ impl Port {
         } = means;
         match Live::begin(stream, engines, &self.offer, self.id, handle, poller, now) {
             Ok(live) => {
-                log::info!("port={} session=open", self.name);
+                log::info!(port = self.name, session = "open"; "");
                 self.sessions += 1;
                 self.news.push(SessionNews::Open);
                 self.live = Some(live);
             }
             Err(error) => {
-                if is_due(&mut self.failed, now) {
-                    log::error!("port={} session=failed: {error}", self.name);
-                }
+                log::error!(port = self.name, session = "failed"; "{error}");
                 self.entrance.pause(now);
             }
         }
     }
-}
-
-/// Whether something that may happen often is to be logged now; if so, that is noted.
-fn is_due(last: &mut Option<Instant>, now: Instant) -> bool {
-    let due = last.is_none_or(|last| now.saturating_duration_since(last) >= LOG_PAUSE);
-    if due {
-        *last = Some(now);
-    }
-    due
 }

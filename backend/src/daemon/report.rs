@@ -6,6 +6,7 @@ use qos::FlowCounters;
 use serde::Serialize;
 
 use super::Daemon;
+use crate::logging::OPERATOR;
 use crate::plan;
 use crate::shard::{DirectionCounters, PortCounters, PortId, ShardGone};
 
@@ -163,13 +164,14 @@ impl<R> Daemon<R> {
                 continue;
             };
             let name = &port.name;
-            log::info!("port={name} direction=from-guest {}", counters.from_guest);
-            log::info!("port={name} direction=to-guest {}", counters.to_guest);
+            counters.log(name, OPERATOR);
             log::info!(
-                "port={name} kicks={} wakes={} broken_rings={}",
-                counters.kicks,
-                counters.wakes,
-                counters.broken_rings
+                target: OPERATOR,
+                port = name,
+                kicks = counters.kicks,
+                wakes = counters.wakes,
+                broken_rings = counters.broken_rings;
+                ""
             );
         }
         Ok(())

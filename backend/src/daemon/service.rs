@@ -19,6 +19,7 @@ use super::offer;
 use super::opening::Opening;
 use crate::args::MacAddr;
 use crate::config::{Config, GuestConfig, UplinkConfig, UplinkKind};
+use crate::logging::OPERATOR;
 use crate::opener::OpenerError;
 use crate::plan::{self, Ids, LanPlan};
 use crate::session::SessionConfig;
@@ -226,9 +227,9 @@ impl Service {
                 lan.plan = plan;
                 if lan.address != address && matches!(uplink.kind, UplinkKind::Macvtap(_)) {
                     log::warn!(
-                        "uplink={} event=not-applied: a macvtap has its guest's address from when it is \
-                         opened; restart the daemon",
-                        uplink.name
+                        target: OPERATOR,
+                        uplink = uplink.name, event = "not-applied";
+                        "a macvtap has its guest's address from when it is opened; restart the daemon"
                     );
                 }
                 lan.address = address;
@@ -250,8 +251,9 @@ impl Service {
                 Ok(opened) => lans.push(self.add_lan(uplink, opened, plan, guests, address)),
                 Err(error) => {
                     log::error!(
-                        "uplink={} state=unserved: {error}; then reload, or restart the daemon",
-                        uplink.name
+                        target: OPERATOR,
+                        uplink = uplink.name, state = "unserved";
+                        "{error}; then reload, or restart the daemon"
                     );
                     unserved.insert(index);
                 }
@@ -350,7 +352,7 @@ impl Service {
         match self.opener.set_mtu(&lan.config.name, mtu) {
             Ok(()) => self.port(id).send(PortCommand::Mtu(mtu)),
             Err(error) => {
-                log::warn!("port={port}: the guest's MTU is {mtu}, but: {error}");
+                log::warn!(port, event = "mtu-kept", mtu; "the guest has this MTU, but: {error}");
                 Ok(())
             }
         }
@@ -388,6 +390,11 @@ impl Service {
     /// What the configuration calls the classes of the trees: the guest, or the guest and its class.
     pub(super) fn class_names(&self) -> BTreeMap<ClassId, String> {
         self.ids.names()
+    }
+
+    /// Asks the packet thread for a sign of life, without waiting; none if it cannot be asked now.
+    pub(super) fn ping(&self) -> Option<Receiver<()>> {
+        self.shard.ping()
     }
 
     /// Takes nothing more from guests or uplinks and delivers what is queued; answered when that is

@@ -112,7 +112,7 @@ impl Drop for SocketFile {
             Err(e) => Err(e),
         };
         if let Err(e) = removed {
-            debug!("{}: the socket file stays: {e}", self.path.display());
+            debug!(path:% = self.path.display(), event = "socket-stays"; "{e}");
         }
     }
 }

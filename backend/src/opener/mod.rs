@@ -265,7 +265,7 @@ impl Opener {
 impl Drop for Opener {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            log::debug!("event=opener-end-failed: {error}");
+            log::debug!(event = "opener-end-failed"; "{error}");
         }
     }
 }

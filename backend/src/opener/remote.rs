@@ -108,7 +108,7 @@ impl Remote {
     pub(super) fn join(mut self) {
         drop(self.channel);
         if let Err(error) = self.child.wait() {
-            log::debug!("event=opener-wait: {error}");
+            log::debug!(event = "opener-wait"; "{error}");
         }
     }
 }

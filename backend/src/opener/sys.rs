@@ -19,6 +19,6 @@ pub(super) fn close_all_on_exec() {
     };
     if done < 0 {
         let error = std::io::Error::last_os_error();
-        log::debug!("event=close-on-exec-failed: {error}");
+        log::debug!(event = "close-on-exec-failed"; "{error}");
     }
 }

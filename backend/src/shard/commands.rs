@@ -57,6 +57,10 @@ impl Shard {
                     done,
                 });
             }
+            Command::Ping(answer) => {
+                // Whoever asked may have given up meanwhile.
+                let _ = answer.send(());
+            }
             Command::Port(PortId(index), command) => self.apply_to_port(index, command),
         }
     }
@@ -167,11 +171,11 @@ impl Shard {
             None => lan.announced(index, &rarp::announcement(mac), Now::read()),
         };
         if tag.is_some_and(|tag| lan.write_announcement(mac, tag)) {
-            log::info!("port={} event=announced", port.name);
+            log::info!(port = port.name, event = "announced"; "");
         } else {
             log::warn!(
-                "port={} event=not-announced: the uplink does not take the guest's announcement",
-                port.name
+                port = port.name, event = "not-announced";
+                "the uplink does not take the guest's announcement"
             );
         }
     }
@@ -193,7 +197,7 @@ impl Port {
         let map = self.map.clone();
         let Some(slot) = self.slot(vring) else { return };
         match slot.start(start, map.as_ref(), poller) {
-            Ok(()) => log::debug!("port={} ring={vring} state=running", self.name),
+            Ok(()) => log::debug!(port = self.name, ring = vring, state = "running"; ""),
             Err(error) => self.break_ring(vring, &error, poller),
         }
     }
@@ -202,9 +206,8 @@ impl Port {
     pub(super) fn break_ring(&mut self, vring: usize, fault: &dyn Display, poller: &Poller) {
         self.counters.broken_rings += 1;
         log::warn!(
-            "port={} ring={vring} state=broken: {fault}; it stays out of use until the guest \
-             resets the device",
-            self.name
+            port = self.name, ring = vring, state = "broken";
+            "{fault}; it stays out of use until the guest resets the device"
         );
         if let Some(slot) = self.slot(vring) {
             slot.broken(poller);
@@ -224,17 +227,7 @@ impl Port {
     }
 
     pub(super) fn log_counters(&self) {
-        let counters = &self.counters;
-        log::info!(
-            "port={} direction=from-guest {}",
-            self.name,
-            counters.from_guest
-        );
-        log::info!(
-            "port={} direction=to-guest {}",
-            self.name,
-            counters.to_guest
-        );
+        self.counters.log(&self.name, module_path!());
     }
 }
 
@@ -293,7 +286,7 @@ impl Lan {
         }
         let offload = offload.unwrap_or(Offload::NONE);
         if let Err(error) = self.uplink.set_offload(offload) {
-            log::error!("uplink={}: {error}", self.name);
+            log::error!(uplink = self.name, event = "offload-kept"; "{error}");
         }
         self.super_frames = !self.uplink.obeys_offload() || offload.has_super_frames();
         if carrier != self.carrier {
@@ -302,7 +295,7 @@ impl Lan {
             }
             match self.uplink.set_carrier(carrier) {
                 Ok(()) => self.carrier = carrier,
-                Err(error) => log::warn!("uplink={}: {error}", self.name),
+                Err(error) => log::warn!(uplink = self.name, event = "carrier-kept"; "{error}"),
             }
         }
         for (index, listens) in listening.into_iter().enumerate() {
@@ -328,7 +321,9 @@ impl Lan {
         }
         match self.uplink.set_queue_enabled(index, attached) {
             Ok(()) => self.queues[index].attached = attached,
-            Err(error) => log::warn!("uplink={} queue={index}: {error}", self.name),
+            Err(error) => {
+                log::warn!(uplink = self.name, queue = index, event = "queue-kept"; "{error}")
+            }
         }
     }
 

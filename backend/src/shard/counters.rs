@@ -1,10 +1,10 @@
 //! What a port has seen: every frame is counted as sent or as dropped for a reason.
 
-use std::fmt;
-
+use log::kv::Value;
 use qos::FlowCounters;
 use ring::{ChainFault, FrameFault};
 
+use crate::logging;
 use crate::switch::Refused;
 
 /// Why a frame was not delivered.
@@ -136,22 +136,25 @@ pub struct DirectionCounters {
     pub calls: u64,
 }
 
-impl fmt::Display for DirectionCounters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "frames={} segments={} bytes={} wire_bytes={} calls={} drops={}",
-            self.sent.frames,
-            self.sent.segments,
-            self.sent.bytes,
-            self.sent.wire_bytes,
-            self.calls,
-            self.drops.total(),
-        )?;
-        for (reason, count) in self.drops.iter() {
-            write!(f, " drop.{reason}={count}")?;
-        }
-        Ok(())
+impl DirectionCounters {
+    /// Logs them as those of a port's `direction`.
+    #[track_caller]
+    fn log(&self, port: &str, direction: &str, target: &str) {
+        let about = [("port", port), ("direction", direction)];
+        let counts = [
+            ("frames", self.sent.frames),
+            ("segments", self.sent.segments),
+            ("bytes", self.sent.bytes),
+            ("wire_bytes", self.sent.wire_bytes),
+            ("calls", self.calls),
+            ("drops", self.drops.total()),
+        ];
+        let about = about.map(|(key, value)| (key.to_owned(), Value::from(value)));
+        let counts = counts.map(|(key, count)| (key.to_owned(), Value::from(count)));
+        let reasons = self.drops.iter();
+        let reasons = reasons.map(|(reason, count)| (format!("drop.{reason}"), count.into()));
+        let pairs: Vec<_> = about.into_iter().chain(counts).chain(reasons).collect();
+        logging::info(target, &pairs);
     }
 }
 
@@ -168,6 +171,14 @@ pub struct PortCounters {
     pub wakes: u64,
     /// Rings taken out of use because of what the guest or front-end did.
     pub broken_rings: u64,
+}
+
+impl PortCounters {
+    /// Logs what went through a port called `name`, a line for each direction.
+    pub(crate) fn log(&self, name: &str, target: &str) {
+        self.from_guest.log(name, "from-guest", target);
+        self.to_guest.log(name, "to-guest", target);
+    }
 }
 
 #[cfg(test)]

@@ -181,7 +181,9 @@ impl Lan {
         }
         match poller.change(fd, self.token(index), interest) {
             Ok(()) => self.queues[index].interest = interest,
-            Err(error) => log::error!("uplink={} queue={index}: {error}", self.name),
+            Err(error) => {
+                log::error!(uplink = self.name, queue = index, event = "epoll-failed"; "{error}")
+            }
         }
     }
 
@@ -310,8 +312,8 @@ impl Lan {
         self.leave(poller);
         self.gone = true;
         log::error!(
-            "uplink={} state=gone: its device was deleted; frames are dropped until it is there again",
-            self.name
+            uplink = self.name, state = "gone";
+            "its device was deleted; frames are dropped until it is there again"
         );
     }
 
@@ -348,9 +350,9 @@ impl Lan {
                     if !port.blocked.logged {
                         port.blocked.logged = true;
                         log::warn!(
-                            "port={} state=stalled: the guest posts too few receive buffers; what \
-                             does not fit is dropped until it posts more",
-                            port.name
+                            port = port.name, state = "stalled";
+                            "the guest posts too few receive buffers; what does not fit is dropped \
+                             until it posts more"
                         );
                     }
                     self.unblock(port, now);

@@ -55,7 +55,7 @@ impl Lan {
         fill_from_chain(&judged, turn.work);
         if !turn.work.pool.fulfil(number) {
             // It stays in the queue without bytes, and is lost when its turn comes.
-            log::debug!("uplink={} event=pool-full", self.name);
+            log::debug!(uplink = self.name, event = "pool-full"; "");
         }
     }
 

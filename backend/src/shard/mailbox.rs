@@ -59,6 +59,8 @@ pub enum Command {
     Classes(LanId, SyncSender<Option<[Vec<ClassSnapshot>; 2]>>),
     /// Take nothing more, deliver what is queued until the deadline (monotonic nanoseconds), answer.
     Drain(u64, SyncSender<()>),
+    /// Answered as soon as the shard takes commands: a sign of life.
+    Ping(SyncSender<()>),
     /// End the thread, which gives the uplinks back.
     End,
 }
@@ -135,6 +137,18 @@ impl ShardHandle {
         let (answer, wait) = sync_channel(1);
         self.send(make(answer))?;
         Ok(wait)
+    }
+}
+
+impl ShardHandle {
+    /// Asks for a sign of life without waiting for anything. None if the shard has ended, or has taken no
+    /// command for so long that no more can wait.
+    pub fn ping(&self) -> Option<Receiver<()>> {
+        let (answer, wait) = sync_channel(1);
+        self.commands.try_send(Command::Ping(answer)).ok()?;
+        // The counter saturating means that a wake-up is pending anyway.
+        let _ = self.wake.write(1);
+        Some(wait)
     }
 }
 
@@ -233,6 +247,21 @@ mod tests {
         };
         answer.send(17).unwrap();
         assert_eq!(asker.join().unwrap().unwrap(), 17);
+    }
+
+    #[test]
+    fn a_ping_does_not_wait_for_a_shard_that_takes_nothing() {
+        let (mailbox, handle) = Mailbox::new().unwrap();
+        let asked: Vec<_> = (0..DEPTH).map(|_| handle.ping().unwrap()).collect();
+        assert!(handle.ping().is_none());
+        let Some(Command::Ping(answer)) = mailbox.take() else {
+            panic!("not what was sent")
+        };
+        answer.send(()).unwrap();
+        assert!(asked[0].try_recv().is_ok());
+        assert!(handle.ping().is_some());
+        drop(mailbox);
+        assert!(handle.ping().is_none());
     }
 
     #[test]

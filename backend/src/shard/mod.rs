@@ -130,7 +130,7 @@ impl Shard {
         while !self.ended {
             if let Err(error) = self.sleep(&mut ready) {
                 // Without readiness there is no service, and no way to mend it from here.
-                log::error!("shard=0 state=ended: epoll failed: {error}; restart the daemon");
+                log::error!(shard = 0, state = "ended"; "epoll failed: {error}; restart the daemon");
                 break;
             }
             self.note(&ready);

@@ -129,7 +129,7 @@ impl Macvtap {
             // The host would speak on the wire as the guest, whose address the macvtap has. Without IPv6 in
             // the kernel this cannot be said, and is not needed.
             if let Err(error) = change("set the IPv6 address mode", Change::NoOwnAddress) {
-                debug!("{error}");
+                debug!(interface:% = name, event = "not-set"; "{error}");
             }
         }
         let macvtap = Self {
@@ -151,7 +151,10 @@ impl Macvtap {
             if made {
                 return Err(error);
             }
-            warn!("{error}; no frame passes until `ip link set {name} up`");
+            warn!(
+                interface:% = name, event = "is-down";
+                "{error}; no frame passes until `ip link set {name} up`"
+            );
         }
         Ok(macvtap)
     }

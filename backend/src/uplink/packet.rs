@@ -78,7 +78,10 @@ impl Packet {
             .ok_or_else(|| UplinkError::NoInterface(name.clone()))?;
         usable(name, &link)?;
         if !link.up {
-            warn!("{name} is down: no frame passes until `ip link set {name} up`");
+            warn!(
+                interface:% = name, event = "is-down";
+                "no frame passes until `ip link set {name} up`"
+            );
         }
         let socket = socket(name)?;
         let header_len = set_header(&socket).map_err(UplinkError::setting("get headers", name))?;
@@ -101,7 +104,7 @@ impl Packet {
         if let Some(mtu) = mtu
             && let Err(error) = packet.set_mtu(mtu)
         {
-            warn!("{error}; it stays at {interface_mtu}");
+            warn!(interface:% = name, event = "mtu-kept"; "{error}; it stays at {interface_mtu}");
         }
         Ok(packet)
     }

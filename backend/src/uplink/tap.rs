@@ -241,7 +241,7 @@ impl Tap {
         if let Some(mtu) = config.mtu
             && let Err(error) = self.change_mtu(mtu, netlink)
         {
-            warn!("{error}; it stays at {}", self.mtu);
+            warn!(interface:% = self.name, event = "mtu-kept"; "{error}; it stays at {}", self.mtu);
         }
         if let Some(bridge) = bridge
             && link.master != Some(bridge)
@@ -252,6 +252,7 @@ impl Tap {
             && let Err(error) = self.change("set the state up", Change::Up, netlink)
         {
             warn!(
+                interface:% = self.name, event = "is-down";
                 "{error}; no frame passes until `ip link set {} up`",
                 self.name
             );

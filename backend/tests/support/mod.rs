@@ -70,19 +70,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it on this file, and waits until it serves.
     pub(crate) fn start(file: &str) -> Self {
-        Self::start_as(file, &[], &[])
+        Self::start_with(file, &[], &[])
     }
 
     /// With further options.
     pub(crate) fn start_args(file: &str, args: &[&str]) -> Self {
-        Self::start_as(file, args, &[])
+        Self::start_with(file, args, &[])
     }
 
-    pub(crate) fn start_with(file: &str, environment: &[(&str, PathBuf)]) -> Self {
-        Self::start_as(file, &[], environment)
-    }
-
-    fn start_as(file: &str, args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
+    pub(crate) fn start_with(file: &str, args: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("netqos.toml"), file).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();

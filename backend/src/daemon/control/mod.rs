@@ -118,7 +118,7 @@ impl Control {
                 Ok(Some(stream)) => self.welcome(stream, group, poller, timers, now),
                 Err(AcceptError::Exhausted(error)) => {
                     if !self.exhausted {
-                        log::warn!("control event=accept-failed: {error}");
+                        log::warn!(socket = "control", event = "accept-failed"; "{error}");
                     }
                     self.exhausted = true;
                     timers.set(Timer::Control, now.checked_add(EXHAUSTED_WAIT));
@@ -126,7 +126,10 @@ impl Control {
                     return;
                 }
                 Err(AcceptError::Failed(error)) => {
-                    log::error!("control event=listen-failed: {error}; restart the daemon");
+                    log::error!(
+                        socket = "control", event = "listen-failed";
+                        "{error}; restart the daemon"
+                    );
                     self.watch(Interest::NONE, poller);
                     return;
                 }
@@ -311,7 +314,7 @@ impl Control {
         };
         let fd = open.listener.as_fd().as_raw_fd();
         if let Err(error) = poller.change(fd, Token::Control.encode(), interest) {
-            log::error!("control event=epoll-failed: {error}");
+            log::error!(socket = "control", event = "epoll-failed"; "{error}");
         }
     }
 }

@@ -23,7 +23,7 @@ impl Service {
         let events: Vec<_> = match self.links.events() {
             Ok(events) => events.collect(),
             Err(error) => {
-                log::warn!("event=links-unknown: {error}");
+                log::warn!(event = "links-unknown"; "{error}");
                 return Ok(Vec::new());
             }
         };
@@ -32,7 +32,7 @@ impl Service {
         for event in events {
             for (name, lan) in &mut self.lans {
                 if event.gone && lan.link == Some(event.index) {
-                    log::error!("uplink={name} state=gone: its interface was deleted");
+                    log::error!(uplink = name, state = "gone"; "its interface was deleted");
                     lan.gone = true;
                     news.push((name.clone(), "gone"));
                     if makes_its_device(&lan.config.kind) {
@@ -42,7 +42,7 @@ impl Service {
                     again.insert(name.clone());
                 } else if lan.link == Some(event.index) && !event.gone {
                     let state = if event.carrier { "up" } else { "down" };
-                    log::info!("uplink={name} link={state}");
+                    log::info!(uplink = name, link = state; "");
                     news.push((name.clone(), state));
                 }
             }
@@ -60,7 +60,7 @@ impl Service {
         let uplink = match self.open(&lan.config, lan.address) {
             Ok(opened) => opened.uplink,
             Err(error) => {
-                log::error!("uplink={name} state=gone: {error}");
+                log::error!(uplink = name, state = "gone"; "{error}");
                 return Ok(());
             }
         };
@@ -80,9 +80,9 @@ impl Service {
             ..shard::Change::default()
         });
         match changed {
-            Ok(_) => log::info!("uplink={name} state=back"),
+            Ok(_) => log::info!(uplink = name, state = "back"; ""),
             Err(ServiceError::Shard(gone)) => return Err(gone),
-            Err(error) => log::error!("uplink={name} state=gone: {error}"),
+            Err(error) => log::error!(uplink = name, state = "gone"; "{error}"),
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Service {
     pub(super) fn give_back(&self, uplink: Uplink) {
         let name = uplink.name().to_owned();
         if let Err(error) = self.opener.remove(uplink) {
-            log::warn!("uplink={name} event=not-removed: {error}");
+            log::warn!(uplink = name, event = "not-removed"; "{error}");
         }
     }
 }

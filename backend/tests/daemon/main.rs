@@ -2,14 +2,19 @@
 //! a clean end.
 #![allow(clippy::unwrap_used)] // in helpers, too, a panic is a failed test
 
+mod log;
+mod notify;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
 
 use support::{Daemon, FrontEnd, SOON, guests, in_namespace, tap_exists, wait_until};
 
@@ -183,32 +188,5 @@ fn the_control_socket_answers_and_bounds_its_callers() {
         assert!(start.elapsed() < 2 * SOON);
         assert_eq!(daemon.ask(r#"{"do":"ping"}"#)["ok"], true);
         assert_eq!(daemon.end().0.code(), Some(0));
-    });
-}
-
-#[test]
-fn a_service_manager_is_told_the_states() {
-    in_namespace(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
-        let manager = UnixDatagram::bind(&path).unwrap();
-        manager.set_read_timeout(Some(SOON)).unwrap();
-        let told = || {
-            let mut bytes = [0; 256];
-            let len = manager.recv(&mut bytes).unwrap();
-            String::from_utf8(bytes[..len].to_vec()).unwrap()
-        };
-        let daemon = Daemon::start_with(&guests(&[("a", "")]), &[("NOTIFY_SOCKET", path)]);
-        assert_eq!(told(), "READY=1\n");
-        daemon.signal(Signal::HUP);
-        let reloading = told();
-        assert!(
-            reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
-            "{reloading}"
-        );
-        assert_eq!(told(), "READY=1\n");
-        daemon.wait_for("event=applied guests=+0-0~0 generation=1");
-        assert_eq!(daemon.end().0.code(), Some(0));
-        assert_eq!(told(), "STOPPING=1\n");
     });
 }
