@@ -5,13 +5,19 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use netqos::control::{
     Applied, Client, ClientError, Difference, Direction, Edit, Event, Refusal, Request,
 };
+
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use support::{Daemon, SOON, guests, in_namespace, wait_until};
 
@@ -282,6 +288,55 @@ fn bad_clients_are_sent_away_and_counted_and_hold_nobody_up() {
         }
         drop((never_read, garbage));
         assert!(session.features().is_some());
+        assert_eq!(daemon.end().0.code(), Some(0));
+    });
+}
+
+/// Runs `body` as another user, of this group and no other. Only this thread is, and it ends.
+fn as_stranger<T: Send + 'static>(group: u32, body: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        let (uid, gid) = (Uid::from_raw(STRANGER), Gid::from_raw(group));
+        set_thread_groups(&[]).unwrap();
+        set_thread_res_gid(gid, gid, gid).unwrap();
+        set_thread_res_uid(uid, uid, uid).unwrap();
+        body()
+    });
+    thread.join().unwrap()
+}
+
+/// A user, and a group, that have no rights here.
+const STRANGER: u32 = 65_534;
+
+#[test]
+fn strangers_are_refused_with_a_sentence_and_members_of_the_group_are_not() {
+    in_namespace(|| {
+        let file = guests(&TWO);
+        let grouped = format!("control_group = \"{STRANGER}\"\n{file}");
+        let mut daemon = Daemon::start(&file);
+        let everybody = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(daemon.path("."), everybody).unwrap();
+        let path = daemon.path("control.sock");
+        let ping =
+            move |group, path: PathBuf| as_stranger(group, move || Client::connect(&path)?.ping());
+        let why = ping(STRANGER, path.clone()).unwrap_err().to_string();
+        assert!(why.contains("may you connect"), "{why}");
+        // Even if somebody opens the socket's file to all.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let why = ping(STRANGER, path.clone()).unwrap_err().to_string();
+        assert!(why.contains("control_group"), "{why}");
+        assert_eq!(
+            client(&daemon)
+                .report(&[], false)
+                .unwrap()
+                .control
+                .dismissed,
+            1
+        );
+        daemon.apply(&grouped);
+        let member = ping(STRANGER, path.clone());
+        assert_eq!(member.unwrap().version, 1);
+        let other = ping(STRANGER - 1, path).unwrap_err().to_string();
+        assert!(other.contains("may you connect"), "{other}");
         assert_eq!(daemon.end().0.code(), Some(0));
     });
 }
