@@ -167,7 +167,8 @@ pub struct Known {
 const LISTED: usize = 8;
 
 impl Known {
-    pub(super) fn new<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Self {
+    /// This name, which is none of those known.
+    pub fn new<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Self {
         Self {
             name: name.to_owned(),
             nearest: nearest(name, known.clone()).map(str::to_owned),

@@ -1,5 +1,7 @@
 //! The uplinks of all files.
 
+use std::fmt;
+
 use super::fault::{ConfigFault, name_fault};
 use super::guest::{MTUS, QUEUES};
 use super::keys::{FloodKeys, Kind, RootKeys, UplinkKeys};
@@ -86,6 +88,18 @@ impl UplinkKind {
         match self {
             Self::Tap { name, .. } | Self::Packet(name) => Some(name),
             Self::Macvtap(_) | Self::None => None,
+        }
+    }
+}
+
+/// As a file says it.
+impl fmt::Display for UplinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tap { name, .. } => write!(f, "tap:{name}"),
+            Self::Packet(name) => write!(f, "packet:{name}"),
+            Self::Macvtap(name) => write!(f, "macvtap:{name}"),
+            Self::None => f.write_str("none"),
         }
     }
 }

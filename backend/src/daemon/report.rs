@@ -1,169 +1,127 @@
 //! The counters of all ports, for the log and for the control socket.
 
+mod guest;
+
 use std::collections::BTreeMap;
 
-use qos::FlowCounters;
-use serde::Serialize;
-
+use self::guest::Counted;
 use super::Daemon;
+use crate::config::{Config, Direction, GuestConfig, Known, RootConfig};
+use crate::control::{Limits, Report, UplinkReport};
 use crate::logging::OPERATOR;
-use crate::plan;
-use crate::shard::{DirectionCounters, PortCounters, PortId, ShardGone};
-
-/// What there is to know of a daemon at one time.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
-    generation: u64,
-    ports: Vec<PortReport>,
-    /// Only if asked for: every class of every tree, at most [`MOST_CLASSES`] of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    classes: Option<Vec<ClassReport>>,
-}
+use crate::poller::monotonic_nanos;
+use crate::shard::{Drops, PortId, ShardGone};
 
 /// Classes that one report tells of at most.
 const MOST_CLASSES: usize = 1 << 16;
 
-/// A class of a tree. An inner one counts what its leaves did.
-#[derive(Debug, Serialize)]
-struct ClassReport {
-    uplink: String,
-    direction: &'static str,
-    /// The guest, or the guest and its class; of those that every tree has, what they are.
-    class: String,
-    /// Whether it is about frames between guests.
-    local: bool,
-    /// Frames that wait here. Those in a guest's ring are not counted.
-    queued: u64,
-    /// Taken into a queue.
-    offered: Passed,
-    sent: Passed,
-    dropped: Passed,
-    /// Frames for which there was no room.
-    refused: u64,
-    marked: u64,
-    throttled: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Passed {
-    frames: u64,
-    segments: u64,
-    bytes: u64,
-    wire_bytes: u64,
-}
-
-impl From<&FlowCounters> for Passed {
-    fn from(counters: &FlowCounters) -> Self {
-        Self {
-            frames: counters.frames,
-            segments: counters.segments,
-            bytes: counters.bytes,
-            wire_bytes: counters.wire_bytes,
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct PortReport {
-    port: String,
-    /// Whether a front-end is connected.
-    session: bool,
-    from_guest: DirectionReport,
-    to_guest: DirectionReport,
-    kicks: u64,
-    wakes: u64,
-    broken_rings: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct DirectionReport {
-    frames: u64,
-    segments: u64,
-    bytes: u64,
-    wire_bytes: u64,
-    calls: u64,
-    /// Frames dropped, by reason; those that did not occur are left out.
-    drops: BTreeMap<&'static str, u64>,
-}
-
-impl From<&DirectionCounters> for DirectionReport {
-    fn from(counters: &DirectionCounters) -> Self {
-        Self {
-            frames: counters.sent.frames,
-            segments: counters.sent.segments,
-            bytes: counters.sent.bytes,
-            wire_bytes: counters.sent.wire_bytes,
-            calls: counters.calls,
-            drops: counters.drops.iter().collect(),
-        }
-    }
+/// Why there is no report. Who asks is at fault.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoReport {
+    /// Not a guest of the configuration.
+    #[error("there is no guest {0}")]
+    NoGuest(Known),
+    /// All at once would be too much.
+    #[error(
+        "that would be {0} classes, and a report tells of {MOST_CLASSES} at most: ask for fewer guests"
+    )]
+    TooLong(usize),
 }
 
 impl<R> Daemon<R> {
-    /// The counters of all ports, and of all classes if `classes`.
-    pub(super) fn report(&self, classes: bool) -> Result<Report, ShardGone> {
-        let port = |(id, counters): (PortId, PortCounters)| {
-            let port = self.ports.get(id)?;
-            Some(PortReport {
-                port: port.name.clone(),
-                session: port.is_busy(),
-                from_guest: (&counters.from_guest).into(),
-                to_guest: (&counters.to_guest).into(),
-                kicks: counters.kicks,
-                wakes: counters.wakes,
-                broken_rings: counters.broken_rings,
-            })
+    /// The counters of these guests, of all if none are named, with all their classes if `classes`.
+    pub(super) fn report(
+        &self,
+        names: &[String],
+        classes: bool,
+    ) -> Result<Result<Report, NoReport>, ShardGone> {
+        let guests = match chosen(&self.config, names) {
+            Ok(guests) => guests,
+            Err(why) => return Ok(Err(why)),
         };
-        Ok(Report {
-            generation: self.generation,
-            ports: self.counters()?.into_iter().filter_map(port).collect(),
-            classes: classes.then(|| self.classes()).transpose()?,
-        })
-    }
-
-    fn classes(&self) -> Result<Vec<ClassReport>, ShardGone> {
-        let names = self.service.class_names();
-        let mut all = Vec::new();
-        for (uplink, [from, to]) in self.service.classes()? {
-            let from = from.into_iter().map(|class| ("from-guest", class));
-            let to = to.into_iter().map(|class| ("to-guest", class));
-            let room = MOST_CLASSES.saturating_sub(all.len());
-            all.extend(from.chain(to).take(room).map(|(direction, class)| {
-                let (name, local) = match class.id {
-                    plan::ROOT => ("(all)", false),
-                    plan::UPLINK => ("(uplink)", false),
-                    plan::LOCAL => ("(local)", true),
-                    plan::FLOOD => ("(flood)", true),
-                    id => (
-                        names.get(&id).map_or("", String::as_str),
-                        plan::is_local(id),
-                    ),
-                };
-                ClassReport {
-                    uplink: uplink.to_owned(),
-                    direction,
-                    class: name.to_owned(),
-                    local,
-                    queued: class.queued,
-                    offered: (&class.stats.offered).into(),
-                    sent: (&class.stats.sent).into(),
-                    dropped: (&class.stats.dropped).into(),
-                    refused: class.stats.refused,
-                    marked: class.stats.marked,
-                    throttled: class.stats.throttled,
-                }
-            }));
+        let total = guests.values().copied().map(class_count).sum();
+        if classes && total > MOST_CLASSES {
+            return Ok(Err(NoReport::TooLong(total)));
         }
-        Ok(all)
+        let (_, start) = self.epoch;
+        let now = monotonic_nanos();
+        let mut report = Report {
+            generation: self.generation,
+            time_nanos: now,
+            uptime_nanos: now.saturating_sub(start),
+            uplinks: self.uplinks()?,
+            ports: Vec::with_capacity(guests.len()),
+            classes: classes.then(|| Vec::with_capacity(total)),
+            control: self.control.report(),
+        };
+        for counted in self.counted(guests.into_values(), true)? {
+            report.ports.push(counted.port());
+            if let Some(classes) = &mut report.classes {
+                counted.classes(classes);
+            }
+        }
+        Ok(Ok(report))
     }
 
-    /// Logs the counters of all ports.
+    /// What is counted of these guests, as far as they are served.
+    fn counted<'a>(
+        &'a self,
+        guests: impl Iterator<Item = &'a GuestConfig>,
+        classes: bool,
+    ) -> Result<impl Iterator<Item = Counted<'a>>, ShardGone> {
+        let found = |guest: &'a GuestConfig| Some((self.ports.find(&guest.name)?, guest));
+        let found: Vec<(PortId, &GuestConfig)> = guests.filter_map(found).collect();
+        let ask = |&(id, guest): &(PortId, &GuestConfig)| self.service.inquiry(id, guest, classes);
+        let answers = self.service.count(found.iter().map(ask).collect())?;
+        let counted = found.into_iter().zip(answers);
+        Ok(counted.filter_map(|((id, guest), answer)| {
+            Some(Counted {
+                guest,
+                uplink: &self.config.uplinks.get(guest.uplink)?.name,
+                port: self.ports.get(id)?,
+                counters: answer.counters?,
+                trees: answer.classes,
+            })
+        }))
+    }
+
+    fn uplinks(&self) -> Result<Vec<UplinkReport>, ShardGone> {
+        let mut guests = vec![0; self.config.uplinks.len()];
+        for guest in &self.config.guests {
+            if let Some(count) = guests.get_mut(guest.uplink) {
+                *count += 1;
+            }
+        }
+        let counted = self.service.count_uplinks(&self.config.uplinks)?;
+        let uplinks = self.config.uplinks.iter().zip(guests).zip(counted);
+        let mut reports: Vec<_> = uplinks
+            .map(|((uplink, guests), counted)| {
+                let counted = counted.unwrap_or_default();
+                UplinkReport {
+                    uplink: uplink.name.clone(),
+                    kind: uplink.kind.to_string(),
+                    present: self.service.is_present(&uplink.name) && !counted.gone,
+                    guests,
+                    wakes: counted.turns,
+                    from_guest: limits(&uplink.from_guest),
+                    to_guest: limits(&uplink.to_guest),
+                    drops: drops(&counted.refused),
+                }
+            })
+            .collect();
+        reports.sort_by(|a, b| a.uplink.cmp(&b.uplink));
+        Ok(reports)
+    }
+
+    /// Logs the counters of all uplinks and ports.
     pub(super) fn log_report(&self) -> Result<(), ShardGone> {
-        for (id, counters) in self.counters()? {
-            let Some(port) = self.ports.get(id) else {
-                continue;
-            };
-            let name = &port.name;
+        let counted = self.service.count_uplinks(&self.config.uplinks)?;
+        for (uplink, counted) in self.config.uplinks.iter().zip(counted) {
+            let refused = counted.unwrap_or_default().refused;
+            refused.log(&uplink.name, OPERATOR);
+        }
+        for counted in self.counted(self.config.guests.iter(), false)? {
+            let (name, counters) = (&counted.guest.name, &counted.counters);
             counters.log(name, OPERATOR);
             log::info!(
                 target: OPERATOR,
@@ -176,13 +134,41 @@ impl<R> Daemon<R> {
         }
         Ok(())
     }
+}
 
-    fn counters(&self) -> Result<Vec<(PortId, PortCounters)>, ShardGone> {
-        let ids: Vec<_> = self.ports.iter().map(|(id, _)| id).collect();
-        let counters = self.service.counters(&ids)?;
-        let known = ids.into_iter().zip(counters);
-        Ok(known
-            .filter_map(|(id, counters)| Some((id, counters?)))
-            .collect())
+/// The guests of these names, by name; all if there are none.
+fn chosen<'a>(
+    config: &'a Config,
+    names: &[String],
+) -> Result<BTreeMap<&'a str, &'a GuestConfig>, NoReport> {
+    let guests = config.guests.iter();
+    let all: BTreeMap<_, _> = guests.map(|guest| (guest.name.as_str(), guest)).collect();
+    if names.is_empty() {
+        return Ok(all);
     }
+    let find = |name: &String| match all.get_key_value(name.as_str()) {
+        Some((&name, &guest)) => Ok((name, guest)),
+        None => Err(NoReport::NoGuest(Known::new(name, all.keys().copied()))),
+    };
+    names.iter().map(find).collect()
+}
+
+/// How many classes are told of for a guest: each is in a tree twice.
+fn class_count(guest: &GuestConfig) -> usize {
+    let both = Direction::BOTH.map(|direction| guest.tree(direction).classes.len());
+    both.iter().sum::<usize>().saturating_mul(2)
+}
+
+fn limits(root: &RootConfig) -> Limits {
+    Limits {
+        ceil: root.ceil.map(qos::Rate::bits_per_second),
+        ..Limits::default()
+    }
+}
+
+fn drops(drops: &Drops) -> BTreeMap<String, u64> {
+    let named = drops.iter();
+    named
+        .map(|(reason, count)| (reason.to_owned(), count))
+        .collect()
 }

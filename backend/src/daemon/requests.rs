@@ -21,7 +21,10 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 daemon: env!("CARGO_PKG_VERSION").to_owned(),
                 generation: self.generation,
             }),
-            Request::Report { classes, .. } => answer::done(self.report(classes)?),
+            Request::Report { guests, classes } => match self.report(&guests, classes)? {
+                Ok(report) => answer::done(report),
+                Err(why) => answer::refused(why),
+            },
             Request::Trees {} => answer::done(Trees {
                 text: self.config.trees(),
                 generation: self.generation,

@@ -3,6 +3,7 @@
 //! A change is prepared first, which opens every uplink it needs and may fail without a trace; then
 //! the sessions that cannot go on are ended by the caller, and it is committed.
 
+mod counts;
 mod links;
 mod ports;
 
@@ -10,9 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
-
-use qos::ClassId;
-use qos::engine::ClassSnapshot;
 
 use self::ports::only_address;
 use super::offer;
@@ -24,13 +22,10 @@ use crate::opener::OpenerError;
 use crate::plan::{self, Ids, LanPlan};
 use crate::session::SessionConfig;
 use crate::shard::{
-    self, ChangeError, Command, LanChange, LanId, PortCommand, PortCounters, PortHandle, PortId,
-    Shard, ShardGone, ShardHandle, TreesChange,
+    self, ChangeError, Command, LanChange, LanId, PortCommand, PortHandle, PortId, Shard,
+    ShardGone, ShardHandle, TreesChange,
 };
 use crate::uplink::{LinkMonitor, Offload, Uplink, UplinkError};
-
-/// Ports asked for their counters before the first answer is waited for: fewer than the mailbox holds.
-const ASKED_AT_ONCE: usize = 32;
 
 /// Why the packet thread cannot serve a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -118,9 +113,6 @@ struct Lan {
     /// The address of the only guest, if it is known.
     address: Option<MacAddr>,
 }
-
-/// An uplink's name, and the classes of its two trees.
-type UplinkClasses<'a> = (&'a str, [Vec<ClassSnapshot>; 2]);
 
 /// The packet thread, and what it was given to serve.
 #[derive(Debug)]
@@ -361,35 +353,6 @@ impl Service {
     fn change(&self, change: shard::Change) -> Result<shard::Applied, ServiceError> {
         let change = Box::new(change);
         Ok(self.shard.ask(|answer| Command::Change(change, answer))??)
-    }
-
-    /// The counters of these ports, in their order; none of one that is not served.
-    pub(super) fn counters(&self, ids: &[PortId]) -> Result<Vec<Option<PortCounters>>, ShardGone> {
-        let mut all = Vec::with_capacity(ids.len());
-        for some in ids.chunks(ASKED_AT_ONCE) {
-            let ask = |id: &PortId| {
-                self.shard
-                    .request(|answer| Command::Port(*id, PortCommand::Counters(answer)))
-            };
-            let asked: Result<Vec<_>, _> = some.iter().map(ask).collect();
-            all.extend(asked?.into_iter().map(|answer| answer.recv().ok()));
-        }
-        Ok(all)
-    }
-
-    /// What every class of every uplink did and is doing, of what guests send and of what they receive.
-    pub(super) fn classes(&self) -> Result<Vec<UplinkClasses<'_>>, ShardGone> {
-        let mut all = Vec::with_capacity(self.lans.len());
-        for (name, lan) in &self.lans {
-            let trees = self.shard.ask(|answer| Command::Classes(lan.id, answer))?;
-            all.extend(trees.map(|trees| (name.as_str(), trees)));
-        }
-        Ok(all)
-    }
-
-    /// What the configuration calls the classes of the trees: the guest, or the guest and its class.
-    pub(super) fn class_names(&self) -> BTreeMap<ClassId, String> {
-        self.ids.names()
     }
 
     /// Asks the packet thread for a sign of life, without waiting; none if it cannot be asked now.

@@ -37,14 +37,13 @@ impl Default for Ids {
 impl Ids {
     /// The ids of a guest's classes, in their order: below the uplink, and below that of local frames.
     pub(super) fn pairs(&mut self, guest: &GuestConfig, tree: &GuestTree) -> Vec<[ClassId; 2]> {
-        let given = self.given(guest, tree);
-        let number = |class: ClassId| match tree.names.get(&class) {
-            Some(name) => given.classes.get(name).copied(),
-            None => Some(given.own),
-        };
-        let classes = tree.classes.iter();
-        let numbers = classes.map(|class| number(class.id).unwrap_or(given.own));
-        numbers.map(pair).collect()
+        self.given(guest, tree).pairs(tree)
+    }
+
+    /// The same of a guest whose classes were given ids before; none of another.
+    pub fn known(&self, guest: &GuestConfig, tree: &GuestTree) -> Vec<[ClassId; 2]> {
+        let given = self.guests.get(&guest.name);
+        given.map_or_else(Vec::new, |given| given.pairs(tree))
     }
 
     fn given(&mut self, guest: &GuestConfig, tree: &GuestTree) -> &Given {
@@ -91,24 +90,18 @@ impl Ids {
             true
         });
     }
-
-    /// The guest, or guest and class, that each id is of.
-    pub fn names(&self) -> BTreeMap<ClassId, String> {
-        let mut names = BTreeMap::new();
-        for (guest, given) in &self.guests {
-            let classes = given.classes.iter();
-            let classes = classes.map(|(class, number)| (*number, format!("{guest}/{class}")));
-            for (number, name) in classes.chain([(given.own, guest.clone())]) {
-                names.extend(pair(number).map(|id| (id, name.clone())));
-            }
-        }
-        names
-    }
 }
 
-/// Whether a guest's class is the one of frames between guests.
-pub const fn is_local(id: ClassId) -> bool {
-    id.minor & 1 == 1
+impl Given {
+    fn pairs(&self, tree: &GuestTree) -> Vec<[ClassId; 2]> {
+        let number = |class: ClassId| match tree.names.get(&class) {
+            Some(name) => self.classes.get(name).copied(),
+            None => Some(self.own),
+        };
+        let classes = tree.classes.iter();
+        let numbers = classes.map(|class| number(class.id).unwrap_or(self.own));
+        numbers.map(pair).collect()
+    }
 }
 
 fn pair(number: u32) -> [ClassId; 2] {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use qos::{ClassConfig, ClassId, ClassifierConfig, FlowsConfig, LeafQueue, Rate, TreeConfig};
 
-pub use self::ids::{Ids, is_local};
+pub use self::ids::Ids;
 use crate::config::{Config, Direction, GuestConfig, GuestTree, RootConfig};
 
 /// The root of every tree.

@@ -70,12 +70,12 @@ fn a_guest_is_in_the_tree_twice_with_one_set_of_limits() {
     let ceil = "50mbit".parse().unwrap();
     let guests = vec![guest("vm1", vec![ClassConfig::new(OWN).ceil(ceil)])];
     let mut ids = Ids::default();
-    let plan = lan(&config(Some("300mbit"), guests), 0, &mut ids);
-    let own: Vec<_> = plan
-        .from_guest
-        .classes
-        .iter()
-        .filter(|class| ids.names().get(&class.id).is_some_and(|own| own == "vm1"))
+    let config = config(Some("300mbit"), guests);
+    let plan = lan(&config, 0, &mut ids);
+    let known = ids.known(&config.guests[0], &config.guests[0].from_guest);
+    let classes = plan.from_guest.classes.iter();
+    let own: Vec<_> = classes
+        .filter(|class| known.concat().contains(&class.id))
         .collect();
     let [uplink, local] = own[..] else {
         panic!("{own:?}")
@@ -114,8 +114,10 @@ fn ids_stay_whatever_comes_and_goes_around_them() {
     let mut ids = Ids::default();
     let id = |config: &Config, ids: &mut Ids, name: &str| {
         let plan = lan(config, 0, ids);
-        let mut found = plan.to_guest.classes.iter().map(|class| class.id);
-        found.find(|id| ids.names().get(id).is_some_and(|own| own == name))
+        let guest = config.guests.iter().find(|guest| guest.name == name)?;
+        let [own, _] = *ids.known(guest, &guest.to_guest).first()?;
+        let mut planned = plan.to_guest.classes.iter();
+        planned.any(|class| class.id == own).then_some(own)
     };
     let before = config(None, vec![plain("a"), plain("b")]);
     let after = config(None, vec![plain("c"), plain("b")]);

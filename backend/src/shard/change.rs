@@ -11,8 +11,9 @@ use super::counters::DropReason;
 use super::lan::Lan;
 use super::mailbox::{LanId, PortId};
 use super::port::{Now, Port};
-use super::tree::{Tree, seeds};
+use super::tree::{PortTree, Tree, seeds};
 use super::work::Turn;
+use crate::logging::OPERATOR;
 use crate::plan::{LanPlan, PortTreePlan};
 use crate::switch::{Limits, PortError, PortRules, Switch};
 use crate::uplink::Uplink;
@@ -183,6 +184,7 @@ impl Shard {
             return;
         };
         lan.leave(&self.poller);
+        lan.refused.log(&lan.name, OPERATOR);
         if let Some(due) = lan.due {
             self.due.remove(&(due, index));
         }
@@ -208,7 +210,7 @@ impl Shard {
             for (number, from) in lan.change_trees(&change.trees, now).map_err(refused)? {
                 applied.dropped += 1;
                 let mut turn = Turn::new(&mut self.ports, &mut self.work, &self.poller, now);
-                Lan::lose(number, from, DropReason::Removed, &mut turn);
+                lan.lose(number, from, DropReason::Removed, &mut turn);
             }
             if let Some(uplink) = change.uplink {
                 let old = lan.replace(uplink, &self.poller).map_err(watch)?;
@@ -254,6 +256,7 @@ impl Shard {
         {
             lan.drop_port(port, &mut self.work, now);
             port.lan = change.lan.0;
+            (port.from, port.to) = (PortTree::default(), PortTree::default());
             lan.settle(&mut self.ports, &self.poller);
         }
         let Some(Some(lan)) = self.lans.get_mut(change.lan.0 as usize) else {
@@ -280,7 +283,9 @@ impl Shard {
         lan.transparent = change.transparent;
         if let Some(port) = self.ports.get_mut(index) {
             port.name = change.name;
-            (port.from, port.to) = (from, to);
+            for (own, seated) in [(&mut port.from, from), (&mut port.to, to)] {
+                own.change(seated);
+            }
             lan.adapt(port, &mut self.work, now);
             lan.go_on(port, now);
         }

@@ -11,7 +11,7 @@ use super::Shard;
 use super::change::TreesChange;
 use super::counters::DropReason;
 use super::lan::Lan;
-use super::mailbox::{Command, LanId, PortCommand, PortId, RingStart};
+use super::mailbox::{Command, PortCommand, PortId, RingStart};
 use super::port::{Now, Pair, Port, Ports};
 use super::tree::{Path, Tree};
 use super::work::Work;
@@ -44,12 +44,10 @@ impl Shard {
                 // Whoever asked may have given up meanwhile.
                 let _ = answer.send(applied);
             }
-            Command::Classes(LanId(index), answer) => {
-                let lan = self.lans.get_mut(index as usize).and_then(Option::as_mut);
-                let trees =
-                    lan.map(|lan| [&mut lan.from, &mut lan.to].map(|tree| tree.engine.snapshot()));
+            Command::Count(mut inquiry, answer) => {
+                self.count(&mut inquiry);
                 // Whoever asked may have given up meanwhile.
-                let _ = answer.send(trees);
+                let _ = answer.send(inquiry);
             }
             Command::Drain(deadline, done) => {
                 self.drain = Some(Drain {
@@ -136,14 +134,6 @@ impl Shard {
             }
             PortCommand::Announce(mac) => return self.announce(index, mac),
             PortCommand::Mtu(mtu) => return self.note_mtu(index, mtu),
-            PortCommand::Counters(answer) => {
-                let mut counters = port.counters.clone();
-                if let Some(Some(lan)) = self.lans.get(lan as usize) {
-                    counters.wakes = lan.turns;
-                }
-                let _ = answer.send(counters);
-                return;
-            }
         }
         let Some(Some(lan)) = self.lans.get_mut(lan as usize) else {
             return;

@@ -123,6 +123,21 @@ impl Drops {
             .zip(self.0)
             .filter(|(_, count)| *count > 0)
     }
+
+    /// As pairs of a log line, the total first.
+    fn pairs<'a>(&self) -> impl Iterator<Item = (String, Value<'a>)> {
+        let reason = |(reason, count): (_, u64)| (format!("drop.{reason}"), Value::from(count));
+        let total = ("drops".to_owned(), Value::from(self.total()));
+        std::iter::once(total).chain(self.iter().map(reason))
+    }
+
+    /// Logs them as those of an uplink, of frames that no guest was charged with.
+    #[track_caller]
+    pub(crate) fn log(&self, uplink: &str, target: &str) {
+        let about = ("uplink".to_owned(), Value::from(uplink));
+        let pairs: Vec<_> = std::iter::once(about).chain(self.pairs()).collect();
+        logging::info(target, &pairs);
+    }
 }
 
 /// One direction of a port.
@@ -147,13 +162,11 @@ impl DirectionCounters {
             ("bytes", self.sent.bytes),
             ("wire_bytes", self.sent.wire_bytes),
             ("calls", self.calls),
-            ("drops", self.drops.total()),
         ];
         let about = about.map(|(key, value)| (key.to_owned(), Value::from(value)));
         let counts = counts.map(|(key, count)| (key.to_owned(), Value::from(count)));
-        let reasons = self.drops.iter();
-        let reasons = reasons.map(|(reason, count)| (format!("drop.{reason}"), count.into()));
-        let pairs: Vec<_> = about.into_iter().chain(counts).chain(reasons).collect();
+        let pairs = about.into_iter().chain(counts).chain(self.drops.pairs());
+        let pairs: Vec<_> = pairs.collect();
         logging::info(target, &pairs);
     }
 }

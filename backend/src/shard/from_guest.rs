@@ -28,7 +28,9 @@ impl Lan {
                 return Progress::More;
             }
             let sent = match (grant.frame, self.from.owner(grant.leaf)) {
-                (None, Owner::Port(port, path)) => self.send_from_ring(&grant, port, path, turn),
+                (None, Owner::Port(seat)) => {
+                    self.send_from_ring(&grant, seat.port, seat.path, turn)
+                }
                 (Some(frame), Owner::Flood) => self.replicate(frame, turn),
                 // Its port may be gone by now.
                 (Some(frame), _) => self.send_from_pool(&grant, frame, turn),
@@ -45,7 +47,7 @@ impl Lan {
                 turn.now = Now::read();
             }
         }
-        Self::collect(&mut self.from, true, turn);
+        self.collect(true, turn);
         Self::progress(&mut self.from, turn.now)
     }
 
@@ -278,6 +280,7 @@ impl Lan {
             }
             self.from.engine.commit(frame.shape);
             self.count_sent(&unit, frame.shape, grant, turn);
+            self.count_wait(&unit, grant, turn);
             if let Some(unit) = turn.work.pool.get_mut(number) {
                 unit.left = frame.shape;
             }
@@ -300,9 +303,22 @@ impl Lan {
             self.count_sent(&unit, part, grant, turn);
         }
         if self.from.engine.commit(part).is_some() {
+            if sent {
+                self.count_wait(&unit, grant, turn);
+            }
             turn.work.pool.free(number);
         }
         part.len
+    }
+
+    /// A frame of the pool has gone as a whole.
+    fn count_wait(&self, unit: &Unit, grant: &Grant, turn: &mut Turn<'_>) {
+        if let Owner::Port(seat) = self.from.owner(grant.leaf)
+            && let Some(port) = turn.ports.get_mut(seat.port)
+        {
+            let waited = turn.now.nanos.saturating_sub(unit.since);
+            port.from.waited(seat, grant.leaf, waited);
+        }
     }
 
     fn count_sent(&self, unit: &Unit, shape: FrameShape, grant: &Grant, turn: &mut Turn<'_>) {

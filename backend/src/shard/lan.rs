@@ -7,6 +7,7 @@ use qos::{LeafKey, Wake};
 
 use super::Progress;
 use super::counters::{DropReason, Drops};
+use super::from_guest::number;
 use super::port::{Now, Port};
 use super::token::{Kind, Token};
 use super::tree::Tree;
@@ -70,7 +71,7 @@ pub(super) struct Lan {
     pub(super) transparent: bool,
     /// The uplink may bring super-frames.
     pub(super) super_frames: bool,
-    /// Frames from the uplink that are for no port.
+    /// Frames from the uplink that no port was charged with.
     pub(super) refused: Drops,
     /// Turns it had.
     pub(super) turns: u64,
@@ -367,15 +368,24 @@ impl Lan {
     }
 
     /// Takes back from a tree the frames that it dropped.
-    pub(super) fn collect(tree: &mut Tree, from_guest: bool, turn: &mut Turn<'_>) {
-        while let Some(frame) = tree.engine.dropped() {
-            let number = u32::try_from(frame.token).unwrap_or(u32::MAX);
-            Self::lose(number, from_guest, DropReason::Queue, turn);
+    pub(super) fn collect(&mut self, from_guest: bool, turn: &mut Turn<'_>) {
+        let dropped = |lan: &mut Self| match from_guest {
+            true => lan.from.engine.dropped(),
+            false => lan.to.engine.dropped(),
+        };
+        while let Some(frame) = dropped(self) {
+            self.lose(number(frame), from_guest, DropReason::Queue, turn);
         }
     }
 
     /// Forgets a frame of the pool that is not delivered.
-    pub(super) fn lose(number: u32, from_guest: bool, reason: DropReason, turn: &mut Turn<'_>) {
+    pub(super) fn lose(
+        &mut self,
+        number: u32,
+        from_guest: bool,
+        reason: DropReason,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(unit) = turn.work.pool.get(number) else {
             return;
         };
@@ -391,6 +401,8 @@ impl Lan {
                 &mut counters.to_guest
             };
             direction.drops.add(reason, 1);
+        } else if unit.source.is_none() {
+            self.refused.add(reason, 1);
         }
         turn.work.pool.free(number);
     }

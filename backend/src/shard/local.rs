@@ -11,7 +11,7 @@ use super::lan::Lan;
 use super::pool::{Target, Unit};
 use super::port::Lack;
 use super::tag;
-use super::tree::Path;
+use super::tree::{Owner, Path};
 use super::work::{Turn, Work};
 use crate::switch::{Delivery, Flood};
 
@@ -102,6 +102,9 @@ impl Lan {
             .fill_from(gather, header, prefix, chain, judged.copied);
         let cost = grant.framing.cost(frame.shape);
         port.counters.to_guest.sent.add(frame.shape.len, cost);
+        if let Owner::Port(seat) = self.to.owner(grant.leaf) {
+            port.to.waited(seat, grant.leaf, 0);
+        }
         self.to.engine.commit(frame.shape);
         pool.free(own);
         turn.work.touch(to, 2 * pair);
@@ -114,6 +117,7 @@ impl Lan {
             return;
         };
         let Some((_, head)) = turn.work.pool.head_mut(number) else {
+            self.lose(number, false, DropReason::PoolFull, turn);
             return;
         };
         let headers = Headers::parse(head, len, 0);
@@ -149,7 +153,9 @@ impl Lan {
         path: Path,
         turn: &mut Turn<'_>,
     ) -> Option<Option<Verdict>> {
-        let unit = turn.work.pool.get(number).copied()?;
+        let unit = turn.work.pool.get_mut(number)?;
+        unit.since = turn.now.nanos;
+        let unit = *unit;
         let Target::Port(to) = unit.target else {
             return None;
         };
@@ -173,7 +179,7 @@ impl Lan {
         match queued {
             Ok(verdict) => Some(verdict),
             Err(reason) => {
-                Self::lose(number, false, reason, turn);
+                self.lose(number, false, reason, turn);
                 None
             }
         }
@@ -213,8 +219,10 @@ impl Lan {
             }
             _ => DropReason::PoolFull,
         };
-        if let Some(port) = source.and_then(|port| turn.ports.get_mut(port)) {
-            port.counters.from_guest.drops.add(refused, 1);
+        match source.map(|port| turn.ports.get_mut(port)) {
+            Some(Some(port)) => port.counters.from_guest.drops.add(refused, 1),
+            Some(None) => {}
+            None => self.refused.add(refused, 1),
         }
     }
 
@@ -236,6 +244,9 @@ impl Lan {
         };
         // Floods are rare, and bounded by their class.
         let receivers: Vec<Delivery> = self.switch.receivers(&flood).collect();
+        if receivers.is_empty() && unit.source.is_none() {
+            self.refused.add(DropReason::NotListening, 1);
+        }
         for delivery in receivers {
             let copy = turn.work.pool.duplicate(own, Target::Port(delivery.port));
             match copy {

@@ -10,12 +10,11 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use qos::engine::ClassSnapshot;
 use ring::{GuestMap, RingLayout};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::change::{Applied, Change, ChangeError};
-use super::counters::PortCounters;
+use super::report::Inquiry;
 
 /// Commands that may wait; a sender past this blocks until the shard has taken some.
 const DEPTH: usize = 64;
@@ -54,9 +53,8 @@ pub enum Command {
     Change(Box<Change>, SyncSender<Result<Applied, ChangeError>>),
     /// For one port; nothing happens if it is not there.
     Port(PortId, PortCommand),
-    /// Answered with what every class of an uplink's two trees did and is doing, of what guests send and
-    /// of what they receive; with nothing if there is no such uplink.
-    Classes(LanId, SyncSender<Option<[Vec<ClassSnapshot>; 2]>>),
+    /// Say what was counted: the inquiry comes back with the answers in it.
+    Count(Box<Inquiry>, SyncSender<Box<Inquiry>>),
     /// Take nothing more, deliver what is queued until the deadline (monotonic nanoseconds), answer.
     Drain(u64, SyncSender<()>),
     /// Answered as soon as the shard takes commands: a sign of life.
@@ -90,8 +88,6 @@ pub enum PortCommand {
     Announce([u8; 6]),
     /// The uplink behind the port has been given this MTU, in bytes.
     Mtu(u16),
-    /// Answered with a copy of the counters.
-    Counters(SyncSender<PortCounters>),
 }
 
 /// The sending half; cheap to clone.

@@ -16,6 +16,7 @@ pub(crate) mod offload;
 mod pool;
 mod port;
 mod rarp;
+mod report;
 mod send;
 mod slot;
 mod stage;
@@ -43,6 +44,7 @@ pub use self::counters::{DirectionCounters, DropReason, Drops, PortCounters};
 pub use self::mailbox::{
     Command, LanId, PortCommand, PortHandle, PortId, RingStart, ShardGone, ShardHandle,
 };
+pub use self::report::{ClassInquiry, Inquiry, LanCounters, LanInquiry, PortInquiry};
 
 /// Frames one direction of an uplink may move before the others have their turn.
 const VISIT_FRAMES: usize = 256;

@@ -73,6 +73,8 @@ pub(super) struct Unit {
     pub(super) source: Option<u32>,
     /// Which pair it goes by.
     pub(super) pair: u16,
+    /// Since when it waits where it is, in monotonic nanoseconds.
+    pub(super) since: u64,
 }
 
 /// The frames and their blocks.
@@ -253,15 +255,15 @@ impl Pool {
         self.units.get_mut(number as usize)
     }
 
-    /// A port is gone: what is for it is for nobody, and what came from it from nobody, or both would be
-    /// taken for those of the next port of this number.
+    /// A port is gone: what is for it is for nobody, and what came from it from nobody (which is not from
+    /// the uplink), or both would be taken for those of the next port of this number.
     pub(super) fn forget_port(&mut self, port: u32) {
         for unit in &mut self.units {
             if unit.target == Target::Port(port) {
                 unit.target = Target::Port(NOBODY);
             }
             if unit.source == Some(port) {
-                unit.source = None;
+                unit.source = Some(NOBODY);
             }
         }
     }
@@ -369,6 +371,7 @@ impl Unit {
             target,
             source: None,
             pair: 0,
+            since: 0,
         }
     }
 }

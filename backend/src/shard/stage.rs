@@ -44,7 +44,7 @@ impl Lan {
             }
         }
         turn.publish();
-        Self::collect(&mut self.from, true, turn);
+        self.collect(true, turn);
         if self.staging.is_empty() {
             Progress::Idle
         } else {
@@ -150,6 +150,7 @@ impl Lan {
         judged.start = start;
         let mut unit = Unit::new(judged.shape, target);
         unit.source = Some(index);
+        unit.since = turn.now.nanos;
         unit.pair = u16::try_from(pair).unwrap_or(0);
         let number = turn.work.pool.promise(unit);
         let frame = turn.work.hasher.frame(number, judged.shape, &headers);

@@ -16,10 +16,10 @@ use super::lan::Lan;
 use super::pool::{Parts, Target, Unit};
 use super::port::{Lack, Now};
 use super::send::{cut_segments, mark};
-use super::tree::{Owner, Path};
+use super::tree::{Owner, Path, Seat};
 use super::work::Turn;
 use super::{Progress, VISIT_BYTES, VISIT_FRAMES};
-use crate::switch::{Delivery, Forward, TagChange};
+use crate::switch::{Delivery, Forward, Refused, TagChange};
 
 /// Frames that are read before they are delivered, while they are warm.
 const READ: usize = 32;
@@ -53,7 +53,7 @@ impl Lan {
             }
             turn.now = Now::read();
         }
-        Self::collect(&mut self.to, false, turn);
+        self.collect(false, turn);
         Self::progress(&mut self.to, turn.now)
     }
 
@@ -107,15 +107,16 @@ impl Lan {
             // Nothing there, or the uplink is down: it reports when that changes.
             Err(_) => return false,
         };
-        if let Err((reason, port)) = self.route(queue, &received, turn)
-            && let Some(port) = port.and_then(|port| turn.ports.get_mut(port))
-        {
-            port.counters.to_guest.drops.add(reason, 1);
+        if let Err((reason, port)) = self.route(queue, &received, turn) {
+            match port.and_then(|port| turn.ports.get_mut(port)) {
+                Some(port) => port.counters.to_guest.drops.add(reason, 1),
+                None => self.refused.add(reason, 1),
+            }
         }
         true
     }
 
-    /// Takes the frame that was read to whom it is for.
+    /// Takes the frame that was read to whom it is for; else why it is dropped, and whose it is if anybody's.
     fn route(
         &mut self,
         queue: usize,
@@ -124,9 +125,9 @@ impl Lan {
     ) -> Result<(), (DropReason, Option<u32>)> {
         let frame_len = u32::try_from(received.len).unwrap_or(u32::MAX);
         let pool = &mut turn.work.pool;
-        let Some((header, head)) = pool.spare_head(received.len) else {
-            return Ok(());
-        };
+        let (header, head) = pool
+            .spare_head(received.len)
+            .ok_or((DropReason::PoolFull, None))?;
         let facts = inspect_from_host(header, head, frame_len)
             .map_err(|fault| (DropReason::Frame(fault), self.sole))?;
         let forward = match self.sole {
@@ -136,19 +137,15 @@ impl Lan {
             }),
             None => {
                 let tag = received.vlan.map(|tag| tag.tci);
-                match self.switch.from_uplink(head, tag, turn.now.nanos) {
-                    Ok(forward) => forward,
-                    Err(refused) => {
-                        self.refused.add(DropReason::Switch(refused), 1);
-                        return Ok(());
-                    }
-                }
+                let forward = self.switch.from_uplink(head, tag, turn.now.nanos);
+                forward.map_err(|refused| (DropReason::Switch(refused), None))?
             }
         };
         let (target, tag) = match forward {
             Forward::Port(delivery) => (Target::Port(delivery.port), delivery.tag),
-            Forward::Flood(flood) => (Target::Flood(flood), TagChange::Keep),
-            Forward::Uplink(_) => return Ok(()),
+            Forward::Flood(flood) if self.floods(&flood) => (Target::Flood(flood), TagChange::Keep),
+            Forward::Flood(_) => return Err((DropReason::Switch(Refused::NoDestination), None)),
+            Forward::Uplink(_) => return Err((DropReason::Switch(Refused::Hairpin), None)),
         };
         let headers = Headers::parse(head, frame_len, 0);
         let mut unit = Unit::new(shape_of(&facts), target);
@@ -183,7 +180,7 @@ impl Lan {
             }
             budget -= 1;
             turn.moved += 1;
-            let Owner::Port(index, path) = self.to.owner(grant.leaf) else {
+            let Owner::Port(seat) = self.to.owner(grant.leaf) else {
                 self.finish(frame, DropReason::NotListening, turn);
                 continue;
             };
@@ -191,15 +188,15 @@ impl Lan {
                 mark(number(frame), turn.work);
             }
             let shape = frame.shape;
-            match self.give(&grant, frame, index, path, turn) {
+            match self.give(&grant, frame, seat, turn) {
                 Given::Yes => bytes += u64::from(shape.len),
                 Given::Lost(reason) => self.finish(frame, reason, turn),
                 Given::Blocked => {
                     self.to.engine.abort(Hold::Blocked);
-                    if let Some(port) = turn.ports.get_mut(index) {
+                    if let Some(port) = turn.ports.get_mut(seat.port) {
                         self.blocked(grant.leaf, port, turn.now);
                     }
-                    self.await_buffers(index, turn);
+                    self.await_buffers(seat.port, turn);
                 }
             }
         }
@@ -209,7 +206,7 @@ impl Lan {
     /// Takes a frame off its queue that is not delivered.
     fn finish(&mut self, frame: Frame, reason: DropReason, turn: &mut Turn<'_>) {
         self.to.engine.commit(frame.shape);
-        Self::lose(number(frame), false, reason, turn);
+        self.lose(number(frame), false, reason, turn);
     }
 
     /// Asks a guest without buffers for a kick; if it has some after all, its frames go on.
@@ -235,16 +232,9 @@ impl Lan {
     }
 
     /// Gives a guest its next frame, or the part of it that may go now.
-    fn give(
-        &mut self,
-        grant: &Grant,
-        frame: Frame,
-        index: u32,
-        path: Path,
-        turn: &mut Turn<'_>,
-    ) -> Given {
+    fn give(&mut self, grant: &Grant, frame: Frame, seat: Seat, turn: &mut Turn<'_>) -> Given {
         let own = number(frame);
-        let Some(port) = turn.ports.get_mut(index) else {
+        let Some(port) = turn.ports.get_mut(seat.port) else {
             return Given::Lost(DropReason::NotListening);
         };
         let Some(unit) = turn.work.pool.get(own).copied() else {
@@ -259,7 +249,7 @@ impl Lan {
         let lack = port.lacks(&header);
         let left = frame.shape;
         let segments = grant.framing.cost(left).segments;
-        let count = match (lack, path) {
+        let count = match (lack, seat.path) {
             (Lack::Segmentation { .. }, _) => 1,
             (_, Path::Local) => segments,
             _ if frame.whole => segments,
@@ -313,9 +303,11 @@ impl Lan {
         port.counters.to_guest.sent.add(part.len, cost);
         drop(parts);
         if self.to.engine.commit(part).is_some() {
+            let waited = turn.now.nanos.saturating_sub(unit.since);
+            port.to.waited(seat, grant.leaf, waited);
             work.pool.free(own);
         }
-        work.touch(index, 2 * pair);
+        work.touch(seat.port, 2 * pair);
         Given::Yes
     }
 }

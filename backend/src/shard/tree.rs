@@ -8,6 +8,7 @@ use qos::{
     LeafKey, Time, TreeConfig, TreeError, Verdict,
 };
 
+use crate::control::Histogram;
 use crate::plan::{FLOOD, PortTreePlan};
 
 /// Which of a guest's two places in a tree a frame is charged to.
@@ -19,13 +20,22 @@ pub(super) enum Path {
     Local,
 }
 
+/// A leaf's place in a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) port: u32,
+    /// Its number among the port's leaves of this direction.
+    leaf: u16,
+    pub(super) path: Path,
+}
+
 /// Whose a leaf is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// Nobody's any more.
     Nobody,
     /// A port's.
-    Port(u32, Path),
+    Port(Seat),
     /// That of frames to be replicated.
     Flood,
 }
@@ -91,14 +101,17 @@ impl Tree {
         plan: &PortTreePlan,
     ) -> Result<PortTree, ClassifierError> {
         let mut leaves = Vec::with_capacity(plan.leaves.len());
-        for leaf in &plan.leaves {
+        // A guest has no more classes than that.
+        for (number, leaf) in (0_u16..).zip(&plan.leaves) {
             let mut key = |id: ClassId, path: Path| {
                 let key = self.engine.leaf(id)?;
-                self.own(key, Owner::Port(port, path));
+                let leaf = number;
+                self.own(key, Owner::Port(Seat { port, leaf, path }));
                 Some(key)
             };
             leaves.push(Leaf {
                 own: leaf.own,
+                id: leaf.uplink,
                 uplink: key(leaf.uplink, Path::Uplink),
                 local: key(leaf.local, Path::Local),
             });
@@ -107,7 +120,9 @@ impl Tree {
             Some((tree, rules)) => Some(classifier(tree, rules)?),
             None => None,
         };
+        let queues = if plan.hold { 0 } else { leaves.len() };
         Ok(PortTree {
+            sojourns: vec![Histogram::default(); queues].into_boxed_slice(),
             leaves,
             classifier,
             hold: plan.hold,
@@ -130,6 +145,8 @@ fn classifier(
 #[derive(Clone, Copy, Debug)]
 struct Leaf {
     own: ClassId,
+    /// Its id below the uplink.
+    id: ClassId,
     uplink: Option<LeafKey>,
     local: Option<LeafKey>,
 }
@@ -147,6 +164,8 @@ impl Leaf {
 #[derive(Debug, Default)]
 pub(super) struct PortTree {
     leaves: Vec<Leaf>,
+    /// How long frames waited in each leaf; of none if they wait in the guest's ring.
+    sojourns: Box<[Histogram]>,
     classifier: Option<(Classifier, Option<Entry>)>,
     /// Frames wait in the guest's ring.
     pub(super) hold: bool,
@@ -168,6 +187,38 @@ impl PortTree {
             .iter()
             .flat_map(|leaf| [leaf.uplink, leaf.local]);
         keys.flatten()
+    }
+
+    /// Counts how long a frame waited in a leaf, in nanoseconds.
+    #[inline]
+    pub(super) fn waited(&mut self, seat: Seat, leaf: LeafKey, nanos: u64) {
+        let number = usize::from(seat.leaf);
+        // A leaf that is another's now may still be said to be in its old place.
+        let is_it = |own: &Leaf| own.key(seat.path) == Some(leaf);
+        if self.leaves.get(number).is_some_and(is_it)
+            && let Some(sojourn) = self.sojourns.get_mut(number)
+        {
+            sojourn.add(nanos);
+        }
+    }
+
+    /// The ids below the uplink of all leaves with a queue, in their order, and how long frames waited in
+    /// them.
+    pub(super) fn sojourns(&self) -> impl Iterator<Item = (ClassId, &Histogram)> {
+        let ids = self.leaves.iter().map(|leaf| leaf.id);
+        ids.zip(&self.sojourns)
+    }
+
+    /// Becomes another one; leaves that stay keep what was counted.
+    pub(super) fn change(&mut self, mut new: Self) {
+        for (leaf, sojourn) in new.leaves.iter().zip(&mut new.sojourns) {
+            let old = self.leaves.iter().zip(&self.sojourns);
+            let mut stays = old.filter(|(old, _)| old.uplink == leaf.uplink);
+            if let Some((_, old)) = stays.next() {
+                *sojourn = *old;
+            }
+        }
+        *self = new;
     }
 
     /// Whether frames are told apart by rules.

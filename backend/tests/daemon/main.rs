@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use netqos::control;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -188,5 +189,68 @@ fn the_control_socket_answers_and_bounds_its_callers() {
         assert!(start.elapsed() < 2 * SOON);
         assert_eq!(daemon.ask(r#"{"do":"ping"}"#)["ok"], true);
         assert_eq!(daemon.end().0.code(), Some(0));
+    });
+}
+
+#[test]
+fn a_report_tells_of_the_guests_asked_for_and_of_their_classes() {
+    let classes = r#"mac = "52:54:00:00:00:01"
+        [guest.vm1.from_guest]
+        rate = "1mbit"
+        ceil = "50mbit"
+        default = "rest"
+        class = [{ name = "work", weight = 3 }, { name = "rest", parent = "work", prio = 2 },
+            { name = "voice", rate = "1mbit", pps = "500" }]"#;
+    in_namespace(move || {
+        let daemon = Daemon::start(&guests(&[("vm1", classes), ("a", "")]));
+        for _ in 0..2 {
+            let mut front_end = daemon.connect("vm1.sock");
+            assert!(front_end.features().is_some());
+        }
+        let asked = |request: &str| -> control::Report {
+            let answer = daemon.ask(request);
+            assert_eq!(answer["ok"], true, "{answer}");
+            serde_json::from_value(answer).unwrap()
+        };
+        let all = asked(r#"{"do":"report"}"#);
+        let names: Vec<_> = all.ports.iter().map(|port| port.port.as_str()).collect();
+        assert_eq!((names, &all.classes), (vec!["a", "vm1"], &None));
+        let kinds = all.uplinks.iter().map(|uplink| uplink.kind.as_str());
+        assert_eq!(kinds.collect::<Vec<_>>(), ["tap:a", "tap:vm1"]);
+        assert!(all.uplinks.iter().all(|up| up.present && up.guests == 1));
+        assert!((1..1 << 40).contains(&all.uptime_nanos) && all.time_nanos > all.uptime_nanos);
+
+        let one = asked(r#"{"do":"report","guests":["vm1"],"classes":true}"#);
+        let [port] = &one.ports[..] else {
+            panic!("{one:?}")
+        };
+        assert_eq!((port.sessions, &*port.uplink), (2, "vm1"));
+        assert_eq!(port.mac.as_deref(), Some("52:54:00:00:00:01"));
+        assert_eq!(port.from_guest.limits.ceil, Some(50_000_000));
+        let classes = one.classes.unwrap();
+        let told: Vec<_> = classes
+            .iter()
+            .filter(|class| class.direction == control::Direction::FromGuest && !class.local)
+            .map(|class| (class.class.as_deref(), class.parent.as_deref()))
+            .collect();
+        let expected = [
+            (None, None),
+            (Some("work"), None),
+            (Some("rest"), Some("work")),
+            (Some("voice"), None),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(classes.len(), 2 * 4 + 2);
+        assert!(classes.iter().all(|class| class.state == "idle"));
+        let voice = &classes[6].limits;
+        assert_eq!((voice.rate, voice.pps), (Some(1_000_000), Some(500)));
+        assert_eq!(
+            (classes[2].limits.weight, classes[4].limits.prio),
+            (Some(3), 2)
+        );
+
+        let unknown = daemon.ask(r#"{"do":"report","guests":["vm2"]}"#);
+        let error = unknown["error"].as_str().unwrap();
+        assert_eq!(error, "there is no guest `vm2`: did you mean `vm1`?");
     });
 }

@@ -99,6 +99,9 @@ impl Engine {
                     }
                 }
             }
+            if self.class(index).state == State::Throttled {
+                self.end_wait(index);
+            }
             let class = self.class_mut(index);
             class.id = planned.id;
             (class.profile, class.parent) = (number, parent);

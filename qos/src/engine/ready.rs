@@ -112,6 +112,9 @@ impl Engine {
         }
         if matches!(old, State::Throttled | State::Excess) {
             self.wheel.disarm(index);
+            if old == State::Throttled {
+                self.end_wait(index);
+            }
         }
         self.join(index, state, old.may_send());
     }
@@ -170,6 +173,10 @@ impl Engine {
             _ => return,
         };
         if !self.wheel.contains(index) {
+            if hand == Hand::Release {
+                let now = self.now.as_nanos();
+                self.tally(index).wait(now, at.as_nanos());
+            }
             self.wheel.arm(hand, index, at, self.now);
         }
     }

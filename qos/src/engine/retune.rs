@@ -1,6 +1,6 @@
 //! Other settings for one class of a running tree, in constant time.
 
-use super::class::{Kind, NONE};
+use super::class::{Kind, NONE, State};
 use super::users::Users;
 use super::{Engine, flows};
 use crate::class::{
@@ -255,6 +255,9 @@ impl Engine {
         let was = self.class(index).state;
         let state = self.want(index, ticks(now));
         self.wheel.disarm(index);
+        if was == State::Throttled {
+            self.end_wait(index);
+        }
         let alike = (old.prio, old.green, old.excess) == (new.prio, new.green, new.excess);
         if state == was && alike {
             self.arm(index, state);

@@ -5,6 +5,7 @@ use super::class::{Class, Kind, NONE, State};
 use super::flows::{Flows, Toll};
 use crate::class::ClassId;
 use crate::counters::FlowCounters;
+use crate::time::Time;
 
 /// Counters of one class; of an inner class, those of all its leaves, past ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,11 +30,13 @@ pub struct ClassStats {
     pub crowded: u64,
     /// How often a class had to wait for its own limits.
     pub throttled: u64,
+    /// For how long, in nanoseconds, all waits together, up to the latest time that the engine has seen.
+    pub throttled_nanos: u64,
 }
 
 impl ClassStats {
     /// Adds another class's counters.
-    fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.offered.merge(&other.offered);
         self.sent.merge(&other.sent);
         self.green_bytes = self.green_bytes.wrapping_add(other.green_bytes);
@@ -43,6 +46,7 @@ impl ClassStats {
         self.marked = self.marked.wrapping_add(other.marked);
         self.crowded = self.crowded.wrapping_add(other.crowded);
         self.throttled = self.throttled.wrapping_add(other.throttled);
+        self.throttled_nanos = self.throttled_nanos.wrapping_add(other.throttled_nanos);
     }
 }
 
@@ -82,6 +86,10 @@ pub(super) struct Tally {
     dropped: FlowCounters,
     ack_filtered: u64,
     crowded: u64,
+    /// Waits for its own limits, in nanoseconds, the present one up to its end.
+    throttled_nanos: u64,
+    /// When the present wait ends, or the last one ended.
+    throttled_until: u64,
 }
 
 impl Tally {
@@ -128,7 +136,20 @@ impl Tally {
         self.crowded = self.crowded.wrapping_add(toll.crowded);
     }
 
-    /// Takes over what another one counted, which ends.
+    /// Counts a wait for its own limits from `now` on, in nanoseconds. What was still to come of an earlier
+    /// one does not come.
+    pub(super) const fn wait(&mut self, now: u64, until: u64) {
+        self.throttled_nanos = self.waited(now).wrapping_add(until.saturating_sub(now));
+        self.throttled_until = until;
+    }
+
+    /// How long it has waited for its own limits by `now`, in nanoseconds.
+    const fn waited(&self, now: u64) -> u64 {
+        let ahead = self.throttled_until.saturating_sub(now);
+        self.throttled_nanos.wrapping_sub(ahead)
+    }
+
+    /// Takes over what another one counted, which ends and does not wait.
     pub(super) fn inherit(&mut self, other: &Self) {
         let offered = other.offered.counters(other.more_offered);
         Self::count(&mut self.offered, &mut self.more_offered, &offered);
@@ -141,13 +162,14 @@ impl Tally {
             (&mut self.marked, other.marked),
             (&mut self.crowded, other.crowded),
             (&mut self.throttled, other.throttled),
+            (&mut self.throttled_nanos, other.throttled_nanos),
         ] {
             *own = own.wrapping_add(more);
         }
     }
 
-    /// In the form in which they are published.
-    fn stats(&self) -> ClassStats {
+    /// In the form in which they are published, as of `now` in nanoseconds.
+    fn stats(&self, now: u64) -> ClassStats {
         ClassStats {
             offered: self.offered.counters(self.more_offered),
             sent: self.sent.counters(self.more_sent),
@@ -158,6 +180,7 @@ impl Tally {
             marked: self.marked,
             crowded: self.crowded,
             throttled: self.throttled,
+            throttled_nanos: self.waited(now),
         }
     }
 }
@@ -187,17 +210,44 @@ impl Engine {
         }
     }
 
+    /// One class by itself at `now`, or at the latest time that the engine has seen: of a leaf all there is
+    /// to know, of an inner class its state and the counters of leaves that were below it and are gone.
+    /// Whoever wants those of an inner class adds up [`ClassStats::add`] what lies below it.
+    ///
+    /// Neither allocates nor looks at other classes. The state is that of the last call that named no leaf
+    /// to be served, as [`next_wake`](Self::next_wake) always is one.
+    #[must_use]
+    pub fn stats_of(&self, id: ClassId, now: Time) -> Option<ClassSnapshot> {
+        let class = self.class(*self.index.get(&id)?);
+        let now = self.now.max(now).as_nanos();
+        let own = self.stats.get(class.stats as usize);
+        Some(ClassSnapshot {
+            id,
+            parent: (class.parent != NONE).then(|| self.class(class.parent).id),
+            state: class.state,
+            queued: self.queued(class).into(),
+            stats: own.map(|tally| tally.stats(now)).unwrap_or_default(),
+        })
+    }
+
+    /// The wait of a class for its own limits is over, perhaps before these opened.
+    pub(super) fn end_wait(&mut self, index: u32) {
+        let now = self.now.as_nanos();
+        self.tally(index).wait(now, now);
+    }
+
     /// Every class, in the order of their ids. Allocates, and costs time in proportion to the tree:
     /// for people and monitoring, not for the path of frames.
     #[must_use]
     pub fn snapshot(&mut self) -> Vec<ClassSnapshot> {
         self.settle();
+        let now = self.now.as_nanos();
         let mut sums = vec![(0_u64, ClassStats::default()); self.classes.len()];
         for &index in self.index.values().chain(&self.draining) {
             let class = self.class(index);
             let queued = u64::from(self.queued(class));
             let own = self.stats.get(class.stats as usize);
-            let own = own.map(Tally::stats).unwrap_or_default();
+            let own = own.map(|tally| tally.stats(now)).unwrap_or_default();
             let mut at = index;
             while let Some((sum, stats)) = sums.get_mut(at as usize) {
                 *sum = sum.saturating_add(queued);
@@ -219,3 +269,6 @@ impl Engine {
         self.index.iter().map(snapshot).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

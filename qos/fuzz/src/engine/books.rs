@@ -686,6 +686,7 @@ fn never_falls(old: &ClassStats, new: &ClassStats) {
             stats.marked,
             stats.crowded,
             stats.throttled,
+            stats.throttled_nanos,
         ];
         [
             &of(&stats.offered)[..],

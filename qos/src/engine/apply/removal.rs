@@ -48,6 +48,7 @@ impl Engine {
             if self.class(index).stats == NONE {
                 continue;
             }
+            self.end_wait(index);
             let own = std::mem::take(self.tally(index));
             if heir != NONE {
                 self.tally(heir).inherit(&own);
