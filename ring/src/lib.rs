@@ -33,7 +33,9 @@ pub use memory::{GuestMap, GuestMemory, IoVecs, MemoryFault};
 pub use net::{
     ChecksumRequest, Facts, FrameFault, Gso, HEADER_LEN, Offloads, inspect, inspect_from_host,
 };
-pub use split::{Gather, GatherOutcome, Ring, RingFault, RingLayout, RingOptions, SetupError};
+pub use split::{
+    Gather, GatherOutcome, Ring, RingFault, RingLayout, RingOptions, RingState, SetupError,
+};
 
 pub use surgery::{Part, PeelFault, peel};
 pub use vectored::write_vectored;

@@ -6,6 +6,7 @@
 
 mod gather;
 mod pop;
+mod state;
 mod used;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::chain::{Chain, ChainFault};
 use crate::memory::{GuestMap, MemoryFault, Window};
 
 pub use gather::{Gather, GatherOutcome};
+pub use state::RingState;
 #[cfg(any(test, feature = "test-driver"))]
 pub(crate) use used::passed;
 

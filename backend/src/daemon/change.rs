@@ -13,7 +13,7 @@ use super::differences::differences;
 use super::doors::{Doors, Inherited};
 use super::port::Port;
 use super::service::{Change, ServiceError};
-use super::{Daemon, DaemonError, Timer, control, limits, notify};
+use super::{Daemon, DaemonError, Timer, control, guests, limits, notify};
 use crate::config::{Config, GuestConfig};
 use crate::control::{Applied, Event};
 use crate::logging::OPERATOR;
@@ -108,6 +108,8 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
         };
         if let Some(listener) = listener {
             self.control.listen(listener);
+        } else if let Some(control) = &new.control {
+            self.control.set_group(control.group);
         }
         let unserved = self.follow(&diff, added, doors, offers);
         let differences = differences(&diff, &old, &new);
@@ -167,7 +169,8 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 .map(|(id, port)| (port.name.clone(), id))
                 .collect(),
         };
-        let listener = if old.control == new.control {
+        let path = |config: &Config| config.control.as_ref().map(|control| control.path.clone());
+        let listener = if path(old) == path(new) {
             None
         } else {
             let place = new.control.as_ref();
@@ -222,7 +225,10 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 continue;
             };
             match (offers.remove(&id), changed.ends_session) {
-                (Some(offer), _) => port.set_offer(offer),
+                (Some(offer), _) => {
+                    port.set_offer(offer);
+                    guests::hold_again(port, self.service.port(id));
+                }
                 (None, None) => {}
                 (None, Some(_)) => {
                     self.remove(&changed.old.name);

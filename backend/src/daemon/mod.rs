@@ -11,6 +11,7 @@ mod diff;
 mod differences;
 mod doors;
 mod entrance;
+mod guests;
 mod history;
 mod limits;
 mod live;

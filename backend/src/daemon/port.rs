@@ -42,6 +42,8 @@ pub(super) struct Port {
     sessions: u64,
     /// What became of sessions since that was last asked.
     news: Vec<SessionNews>,
+    /// Its frames are held, whatever becomes of its sessions.
+    paused: bool,
 }
 
 /// What became of a session.
@@ -66,6 +68,7 @@ impl Port {
             ended: false,
             sessions: 0,
             news: Vec::new(),
+            paused: false,
         }
     }
 
@@ -87,6 +90,16 @@ impl Port {
     /// Whether no session runs and none can come.
     pub(super) const fn is_over(&self) -> bool {
         self.ended && self.live.is_none()
+    }
+
+    /// Whether its frames are held.
+    pub(super) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Notes whether its frames are held.
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     /// Where its front-end comes in.

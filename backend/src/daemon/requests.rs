@@ -1,12 +1,16 @@
 //! What is done about each request of the control socket.
 
+use std::fmt::Display;
 use std::path::Path;
+
+use serde::Serialize;
 
 use super::Daemon;
 use super::control::answer::{self, Answer};
 use crate::config::{self, Config, guest_file};
 use crate::control::answer::{Pong, Trees};
 use crate::control::{Applied, Event, Refusal, Request, VERSION};
+use crate::logging::OPERATOR;
 use crate::shard::ShardGone;
 
 /// What a change came to, or why there is none.
@@ -21,10 +25,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 daemon: env!("CARGO_PKG_VERSION").to_owned(),
                 generation: self.generation,
             }),
-            Request::Report { guests, classes } => match self.report(&guests, classes)? {
-                Ok(report) => answer::done(report),
-                Err(why) => answer::refused(why),
-            },
+            Request::Report { guests, classes } => answered(self.report(&guests, classes)?),
             Request::Trees {} => answer::done(Trees {
                 text: self.config.trees(),
                 generation: self.generation,
@@ -68,14 +69,16 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
             }
             Request::Subscribe {} => {
                 self.control.subscribe(place);
-                answer::done(serde_json::Map::new())
+                answer::done(nothing())
             }
-            Request::Rings { .. }
-            | Request::Metrics {}
-            | Request::GuestPause { .. }
-            | Request::Kick { .. }
-            | Request::Explain { .. }
-            | Request::Capture { .. } => answer::refused("not served"),
+            Request::Rings { guest } => answered(self.rings(&guest)?),
+            Request::Kick { guest } => answered(self.kick(&guest)?.map(|()| nothing())),
+            Request::GuestPause { guest, paused } => {
+                answered(self.pause(&guest, paused)?.map(|()| nothing()))
+            }
+            Request::Metrics {} | Request::Explain { .. } | Request::Capture { .. } => {
+                answer::refused("not served")
+            }
         })
     }
 
@@ -112,7 +115,9 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
         // The file may allow by now what it did not when it was last read.
         if let Err(error) = self.opener.reload() {
             log::warn!(
-                "event=file-not-read: {error}; sockets and uplinks stay those it named before"
+                target: OPERATOR,
+                event = "file-not-read";
+                "{error}; sockets and uplinks stay those it named before"
             );
         }
         Ok(self.apply(new)?.map_err(refusal))
@@ -126,7 +131,7 @@ fn changed(changed: Changed) -> Answer {
     }
 }
 
-fn refusal(why: impl std::fmt::Display) -> Refusal {
+fn refusal(why: impl Display) -> Refusal {
     Refusal {
         error: why.to_string(),
         conflict: None,
@@ -139,5 +144,18 @@ impl From<crate::control::Direction> for config::Direction {
             crate::control::Direction::FromGuest => Self::FromGuest,
             crate::control::Direction::ToGuest => Self::ToGuest,
         }
+    }
+}
+
+/// There is no more to know than that it was done.
+fn nothing() -> serde_json::Map<String, serde_json::Value> {
+    serde_json::Map::new()
+}
+
+/// What there is to know, or why not.
+fn answered(outcome: Result<impl Serialize, impl Display>) -> Answer {
+    match outcome {
+        Ok(facts) => answer::done(facts),
+        Err(why) => answer::refused(why),
     }
 }

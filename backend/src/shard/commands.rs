@@ -134,6 +134,20 @@ impl Shard {
             }
             PortCommand::Announce(mac) => return self.announce(index, mac),
             PortCommand::Mtu(mtu) => return self.note_mtu(index, mtu),
+            PortCommand::Rings(answer) => {
+                let _ = answer.send(port.ring_reports());
+                return;
+            }
+            PortCommand::KickAll(done) => {
+                port.call_all();
+                let _ = done.send(());
+            }
+            PortCommand::Pause(paused, done) => {
+                if let Some(Some(lan)) = self.lans.get_mut(lan as usize) {
+                    lan.pause(port, paused, Now::read());
+                }
+                let _ = done.send(());
+            }
         }
         let Some(Some(lan)) = self.lans.get_mut(lan as usize) else {
             return;

@@ -32,6 +32,10 @@ impl Lan {
                     self.send_from_ring(&grant, seat.port, seat.path, turn)
                 }
                 (Some(frame), Owner::Flood) => self.replicate(frame, turn),
+                (Some(_), Owner::Port(seat)) if turn.ports.is_paused(seat.port) => {
+                    self.from.engine.abort(Hold::Blocked);
+                    0
+                }
                 // Its port may be gone by now.
                 (Some(frame), _) => self.send_from_pool(&grant, frame, turn),
                 (None, _) => {
@@ -67,6 +71,10 @@ impl Lan {
             self.from.engine.abort(Hold::Empty);
             return 0;
         };
+        if port.paused {
+            self.from.engine.abort(Hold::Blocked);
+            return 0;
+        }
         if let Some(cut) = port.cut[path as usize] {
             return self.send_rest(grant, index, cut, path, turn);
         }

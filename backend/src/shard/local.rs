@@ -84,7 +84,7 @@ impl Lan {
         let Some(header) = header.first_chunk() else {
             return false;
         };
-        if port.lacks(header) != Lack::Nothing {
+        if port.paused || port.lacks(header) != Lack::Nothing {
             return false;
         }
         let Some(pair) = port.receiving_pair(0) else {

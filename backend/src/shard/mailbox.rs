@@ -15,6 +15,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::change::{Applied, Change, ChangeError};
 use super::report::Inquiry;
+use crate::control::RingReport;
 
 /// Commands that may wait; a sender past this blocks until the shard has taken some.
 const DEPTH: usize = 64;
@@ -88,6 +89,12 @@ pub enum PortCommand {
     Announce([u8; 6]),
     /// The uplink behind the port has been given this MTU, in bytes.
     Mtu(u16),
+    /// Answered with where every ring stands, in the order of their numbers.
+    Rings(SyncSender<Vec<RingReport>>),
+    /// Look at all rings as if the guest had kicked them, and call it; answered when that is done.
+    KickAll(SyncSender<()>),
+    /// Hold the guest's frames in both directions, or let them go again; answered when it holds.
+    Pause(bool, SyncSender<()>),
 }
 
 /// The sending half; cheap to clone.
@@ -172,6 +179,18 @@ impl PortHandle {
     /// [`ShardGone`] when its thread has ended.
     pub fn send(&self, command: PortCommand) -> Result<(), ShardGone> {
         self.shard.send(Command::Port(self.port, command))
+    }
+
+    /// As [`ShardHandle::request`], of the port. Waiting also fails if the port is not there.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when the shard's thread has ended.
+    pub fn request<T>(
+        &self,
+        make: impl FnOnce(SyncSender<T>) -> PortCommand,
+    ) -> Result<Receiver<T>, ShardGone> {
+        self.shard
+            .request(|answer| Command::Port(self.port, make(answer)))
     }
 
     /// As [`ShardHandle::ask`], of the port.

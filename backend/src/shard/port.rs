@@ -74,6 +74,8 @@ pub(super) struct Port {
     pub(super) cut: [Option<u32>; 2],
     /// Waits to be copied from.
     pub(super) staging: bool,
+    /// Its frames are held in both directions.
+    pub(super) paused: bool,
 }
 
 impl Port {
@@ -93,6 +95,7 @@ impl Port {
             blocked: Blocked::default(),
             cut: [None; 2],
             staging: false,
+            paused: false,
         }
     }
 
@@ -186,9 +189,7 @@ impl Port {
     pub(super) fn reset(&mut self, poller: &Poller) {
         for vring in 0..2 * self.pairs.len() {
             if let Some(slot) = self.slot(vring) {
-                slot.stop(poller);
-                slot.enable(false);
-                slot.set_err(None);
+                slot.clear(poller);
             }
         }
         self.map = None;
@@ -243,6 +244,12 @@ impl Ports {
     #[inline]
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Port> {
         self.0.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    /// Whether the frames of a port are held.
+    #[inline]
+    pub(super) fn is_paused(&self, index: u32) -> bool {
+        self.get(index).is_some_and(|port| port.paused)
     }
 
     pub(super) fn insert(&mut self, port: Port) {

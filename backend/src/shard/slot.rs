@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use ring::{GuestMap, Ring, RingFault, RingOptions, SetupError};
+use ring::{GuestMap, Ring, RingFault, RingOptions, RingState, SetupError};
 use virtio_bindings::virtio_config::{VIRTIO_F_IN_ORDER, VIRTIO_F_VERSION_1};
 use virtio_bindings::virtio_net::VIRTIO_NET_F_MRG_RXBUF;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
@@ -98,6 +98,12 @@ impl Running {
         Ok(come)
     }
 
+    /// Calls the guest, whether or not it wants that; false if there is nothing to call it by.
+    pub(crate) fn call(&self) -> bool {
+        self.call.iter().for_each(signal);
+        self.call.is_some()
+    }
+
     /// Spares the guest kicks while we look anyway.
     pub(crate) fn no_kicks(&mut self) {
         if self.asked {
@@ -126,17 +132,23 @@ pub(crate) struct Slot {
     state: State,
     enabled: bool,
     next_avail: u16,
+    /// Descriptors of the ring that is here, or was last in this session; 0 if there was none.
+    size: u16,
+    /// Where it stood when it was taken out of use.
+    last: RingState,
     err: Option<File>,
     token: u64,
 }
 
 impl Slot {
     /// An empty place, whose kicks the poller reports as `token`.
-    pub(crate) const fn new(token: u64) -> Self {
+    pub(crate) fn new(token: u64) -> Self {
         Self {
             state: State::Stopped,
             enabled: false,
             next_avail: 0,
+            size: 0,
+            last: RingState::default(),
             err: None,
             token,
         }
@@ -152,6 +164,8 @@ impl Slot {
         self.stop(poller);
         self.enabled = start.enabled;
         self.next_avail = start.next_avail;
+        self.size = start.layout.size;
+        self.last = RingState::default();
         self.err = start.err.take();
         match Running::start(start, map, poller, self.token) {
             Ok(running) => {
@@ -172,6 +186,27 @@ impl Slot {
         self.next_avail
     }
 
+    /// Takes the ring away, and forgets that there was one.
+    pub(crate) fn clear(&mut self, poller: &Poller) {
+        self.stop(poller);
+        *self = Self::new(self.token);
+    }
+
+    /// What there is here: a word for it, the descriptors of the ring, and where that stands, or stood when
+    /// it was taken out of use.
+    pub(crate) fn look(&self) -> (&'static str, u16, RingState) {
+        let state = match &self.state {
+            State::Running(running) => {
+                let state = if self.enabled { "running" } else { "disabled" };
+                return (state, self.size, running.ring.state());
+            }
+            State::Broken => "broken",
+            State::Stopped if self.size == 0 => "unused",
+            State::Stopped => "stopped",
+        };
+        (state, self.size, self.last)
+    }
+
     /// Takes the ring out of use until the front-end stops and starts it again.
     pub(crate) fn broken(&mut self, poller: &Poller) {
         self.halt(poller);
@@ -186,6 +221,7 @@ impl Slot {
             // What was completed but not published belongs to the position we report.
             running.publish();
             self.next_avail = running.ring.next_avail();
+            self.last = running.ring.state();
             // It was added when the ring started.
             let _ = poller.remove(running.kick.as_raw_fd());
         }

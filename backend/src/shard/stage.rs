@@ -54,7 +54,8 @@ impl Lan {
 
     /// Copies a batch from a port's rings, in turn; whether there may be more.
     fn stage(&mut self, index: u32, turn: &mut Turn<'_>) -> bool {
-        let Some(pairs) = turn.ports.get(index).map(|port| port.pairs.len()) else {
+        let port = turn.ports.get(index).filter(|port| !port.paused);
+        let Some(pairs) = port.map(|port| port.pairs.len()) else {
             return false;
         };
         let mut idle = 0;

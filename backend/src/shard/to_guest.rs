@@ -33,6 +33,8 @@ enum Given {
     Yes,
     /// It has no buffers.
     Blocked,
+    /// Its frames are held.
+    Paused,
     /// It is lost.
     Lost(DropReason),
 }
@@ -191,6 +193,7 @@ impl Lan {
             match self.give(&grant, frame, seat, turn) {
                 Given::Yes => bytes += u64::from(shape.len),
                 Given::Lost(reason) => self.finish(frame, reason, turn),
+                Given::Paused => self.to.engine.abort(Hold::Blocked),
                 Given::Blocked => {
                     self.to.engine.abort(Hold::Blocked);
                     if let Some(port) = turn.ports.get_mut(seat.port) {
@@ -237,6 +240,9 @@ impl Lan {
         let Some(port) = turn.ports.get_mut(seat.port) else {
             return Given::Lost(DropReason::NotListening);
         };
+        if port.paused {
+            return Given::Paused;
+        }
         let Some(unit) = turn.work.pool.get(own).copied() else {
             return Given::Lost(DropReason::NotListening);
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check::{Admission, Target};
 use super::error::ClassifierError;
 use super::headers::Headers;
-use super::program::{Changes, Program};
+use super::program::{Changes, Ending, Program};
 use super::rule::ClassifierConfig;
 use super::verdict::{DropReason, Fate, Place, Verdict};
 use crate::class::{ClassId, TreeConfig};
@@ -84,42 +84,29 @@ impl Classifier {
         cost: Cost,
         now: Time,
     ) -> Verdict {
-        let mut changes = Changes {
-            mark: headers.mark,
-            dscp: None,
-            vlan_priority: None,
-        };
-        let mut target = entry.target;
-        let mut by = Place {
-            class: entry.class,
-            rule: None,
-        };
-        // Ends, as every program hands frames only further down.
-        let fate = loop {
-            let number = match target {
-                Target::Leaf(leaf) => break Fate::Leaf(leaf),
-                Target::Program(number) => number,
-            };
-            let Some(program) = self.programs.get_mut(number) else {
-                break Fate::Drop(DropReason::Stale);
-            };
-            let (end, rule) = program.run(headers, &mut changes, cost, now);
-            by = Place {
-                class: program.class,
-                rule: rule.map(|at| at.saturating_add(1)),
-            };
-            match end {
-                Ok(next) => target = next,
-                Err(reason) => break Fate::Drop(reason),
-            }
-        };
-        Verdict {
-            fate,
-            mark: changes.mark,
-            set_dscp: changes.dscp,
-            set_vlan_priority: changes.vlan_priority,
-            by,
-        }
+        decide(entry, headers.mark, |number, changes| {
+            let program = self.programs.get_mut(number)?;
+            Some((program.class, program.run(headers, changes, cost, now)))
+        })
+    }
+
+    /// What [`classify_from`](Self::classify_from) would say, and every rule and default that it would
+    /// apply, in that order. Nothing is counted, and no police charged.
+    #[must_use]
+    pub fn explain(
+        &self,
+        entry: Entry,
+        headers: &Headers,
+        cost: Cost,
+        now: Time,
+    ) -> (Verdict, Vec<Place>) {
+        let mut seen = Vec::new();
+        let verdict = decide(entry, headers.mark, |number, changes| {
+            let program = self.programs.get(number)?;
+            let end = program.look(headers, changes, cost, now, &mut seen);
+            Some((program.class, end))
+        });
+        (verdict, seen)
     }
 
     /// What every rule and, after the rules of each class, its default have done, in the order in which
@@ -128,6 +115,7 @@ impl Classifier {
         self.programs.iter().flat_map(|program| {
             let class = program.class;
             let rules = program
+                .books
                 .hits
                 .iter()
                 .zip(1..)
@@ -141,10 +129,54 @@ impl Classifier {
                 });
             rules.chain([RuleCounters {
                 place: Place { class, rule: None },
-                matches: program.defaults,
+                matches: program.books.defaults,
                 policed: 0,
             }])
         })
+    }
+}
+
+/// Goes down from class to class, `run` being what the rules of the program with a number say.
+#[inline]
+fn decide(
+    entry: Entry,
+    mark: u32,
+    mut run: impl FnMut(usize, &mut Changes) -> Option<(ClassId, Ending)>,
+) -> Verdict {
+    let mut changes = Changes {
+        mark,
+        dscp: None,
+        vlan_priority: None,
+    };
+    let mut target = entry.target;
+    let mut by = Place {
+        class: entry.class,
+        rule: None,
+    };
+    // Ends, as every program hands frames only further down.
+    let fate = loop {
+        let number = match target {
+            Target::Leaf(leaf) => break Fate::Leaf(leaf),
+            Target::Program(number) => number,
+        };
+        let Some((class, (end, rule))) = run(number, &mut changes) else {
+            break Fate::Drop(DropReason::Stale);
+        };
+        by = Place {
+            class,
+            rule: rule.map(|at| at.saturating_add(1)),
+        };
+        match end {
+            Ok(next) => target = next,
+            Err(reason) => break Fate::Drop(reason),
+        }
+    };
+    Verdict {
+        fate,
+        mark: changes.mark,
+        set_dscp: changes.dscp,
+        set_vlan_priority: changes.vlan_priority,
+        by,
     }
 }
 
@@ -152,7 +184,8 @@ impl Classifier {
 mod tests {
     use super::*;
     use crate::class::ClassConfig;
-    use crate::classify::{Match, ProgramConfig, Rule};
+    use crate::classify::{Action, Mark, Match, ProgramConfig, Rule};
+    use crate::{LimiterConfig, PacketBurst};
 
     const ROOT: ClassId = ClassId::new(1, 0);
     const LEAF: ClassId = ClassId::new(1, 1);
@@ -194,5 +227,51 @@ mod tests {
             .map(|c| (c.place.rule, c.matches))
             .collect();
         assert_eq!(counts, [(Some(1), 3), (None, 2)]);
+    }
+
+    #[test]
+    fn what_is_explained_is_what_would_be_done_and_leaves_no_trace() {
+        let police = LimiterConfig {
+            pps: Some("1pps".parse().unwrap()),
+            pps_burst: PacketBurst::Segments(2),
+            ..LimiterConfig::default()
+        };
+        let mark = Rule::new(Match::all()).action(Action::SetMark(Mark::new(1, 1)));
+        let marked = Rule::new(Match::all().mark(Mark::new(1, 1)));
+        let program = ProgramConfig::new(ROOT)
+            .rule(mark.goto(3))
+            .rule(Rule::new(Match::all()).discard())
+            .rule(marked.action(Action::Police(police)))
+            .otherwise(LEAF);
+        let mut classifier = classifier(vec![program]);
+        let entry = classifier.entry(ROOT).unwrap();
+        let headers = Headers::parse(&[], 100, 0);
+        let mut fates = Vec::new();
+        for _ in 0..8 {
+            let said = classifier.explain(entry, &headers, COST, Time::ZERO);
+            assert_eq!(said, classifier.explain(entry, &headers, COST, Time::ZERO));
+            let (verdict, seen) = said;
+            assert_eq!(
+                verdict,
+                classifier.classify_from(entry, &headers, COST, Time::ZERO)
+            );
+            let rules: Vec<_> = seen.iter().map(|place| place.rule).collect();
+            match verdict.fate {
+                Fate::Leaf(_) => assert_eq!(rules, [Some(1), Some(3), None]),
+                Fate::Drop(_) => assert_eq!(rules, [Some(1), Some(3)]),
+            }
+            fates.push(verdict.fate);
+        }
+        let passed = fates.iter().filter(|fate| **fate == Fate::Leaf(LEAF));
+        let passed = passed.count() as u64;
+        assert!(
+            (1..8).contains(&passed),
+            "the police has its say: {fates:?}"
+        );
+        let counts = classifier.counters().map(|c| (c.matches, c.policed));
+        assert_eq!(
+            counts.collect::<Vec<_>>(),
+            [(8, 0), (0, 0), (8, 8 - passed), (passed, 0)]
+        );
     }
 }

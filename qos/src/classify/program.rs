@@ -9,7 +9,7 @@ use super::dscp::Dscp;
 use super::error::ClassifierError;
 use super::headers::Headers;
 use super::rule::{Action, ProgramConfig, Rule, Then};
-use super::verdict::DropReason;
+use super::verdict::{DropReason, Place};
 use crate::class::ClassId;
 use crate::limiter::{Demand, Limiter};
 use crate::time::Time;
@@ -63,13 +63,99 @@ pub(super) type Ending = (Result<Target, DropReason>, Option<usize>);
 #[derive(Clone)]
 pub(super) struct Program {
     pub(super) class: ClassId,
+    code: Code,
+    pub(super) books: Books,
+}
+
+/// What never changes of a program.
+#[derive(Clone)]
+struct Code {
     index: Index,
     rules: Vec<Compiled>,
     steps: Vec<Step>,
+    default: Target,
+}
+
+/// What frames change.
+#[derive(Clone, Debug)]
+pub(super) struct Books {
     limiters: Vec<Limiter>,
     pub(super) hits: Vec<Hits>,
-    default: Target,
     pub(super) defaults: u64,
+}
+
+/// Who is told what rules do with a frame, and says whether limits let it pass. Rules count from 0.
+trait Ledger {
+    /// A rule is applied.
+    fn matched(&mut self, rule: usize);
+    /// Its police does not let the frame pass.
+    fn policed(&mut self, rule: usize);
+    /// No rule decides.
+    fn left(&mut self);
+    /// Whether the limiter of this number lets a frame of this cost pass.
+    fn passes(&mut self, limiter: usize, cost: Cost, now: Time) -> bool;
+}
+
+impl Ledger for Books {
+    #[inline]
+    fn matched(&mut self, rule: usize) {
+        if let Some(hits) = self.hits.get_mut(rule) {
+            hits.matches = hits.matches.wrapping_add(1);
+        }
+    }
+
+    fn policed(&mut self, rule: usize) {
+        if let Some(hits) = self.hits.get_mut(rule) {
+            hits.policed = hits.policed.wrapping_add(1);
+        }
+    }
+
+    #[inline]
+    fn left(&mut self) {
+        self.defaults = self.defaults.wrapping_add(1);
+    }
+
+    fn passes(&mut self, limiter: usize, cost: Cost, now: Time) -> bool {
+        let Some(limiter) = self.limiters.get_mut(limiter) else {
+            return true;
+        };
+        if !limiter.ready(now) {
+            return false;
+        }
+        // Nothing waits for police, so no credit can be lost to a late poll.
+        limiter.commit(now, cost, Demand::Fresh);
+        true
+    }
+}
+
+/// A frame that is only thought of: it is noted where it comes past, and nothing is charged or counted.
+struct Look<'a> {
+    class: ClassId,
+    books: &'a Books,
+    seen: &'a mut Vec<Place>,
+}
+
+impl Ledger for Look<'_> {
+    fn matched(&mut self, rule: usize) {
+        self.seen.push(Place {
+            class: self.class,
+            rule: Some(rule.saturating_add(1)),
+        });
+    }
+
+    fn policed(&mut self, _: usize) {}
+
+    fn left(&mut self) {
+        self.seen.push(Place {
+            class: self.class,
+            rule: None,
+        });
+    }
+
+    fn passes(&mut self, limiter: usize, _: Cost, now: Time) -> bool {
+        let limiter = self.books.limiters.get(limiter);
+        limiter.is_none_or(|limiter| limiter.ready(now))
+    }
 }
 
 /// Without the tables, which are megabytes of text.
@@ -78,7 +164,7 @@ impl fmt::Debug for Program {
         let mut program = f.debug_struct("Program");
         program
             .field("class", &self.class)
-            .field("rules", &self.rules.len());
+            .field("rules", &self.code.rules.len());
         program.finish_non_exhaustive()
     }
 }
@@ -93,13 +179,17 @@ impl Program {
         let default = admission.default_of(config);
         let mut program = Self {
             class: config.class,
-            index: Index::new(config.class, &config.rules, bytes)?,
-            rules: Vec::with_capacity(config.rules.len()),
-            steps: Vec::new(),
-            limiters: Vec::new(),
-            hits: vec![Hits::default(); config.rules.len()],
-            default,
-            defaults: 0,
+            code: Code {
+                index: Index::new(config.class, &config.rules, bytes)?,
+                rules: Vec::with_capacity(config.rules.len()),
+                steps: Vec::new(),
+                default,
+            },
+            books: Books {
+                limiters: Vec::new(),
+                hits: vec![Hits::default(); config.rules.len()],
+                defaults: 0,
+            },
         };
         for (after, rule) in (1_usize..).zip(&config.rules) {
             let next = match rule.then {
@@ -114,20 +204,21 @@ impl Program {
     }
 
     fn add(&mut self, rule: &Rule, next: Next) {
-        let first = self.steps.len();
+        let (code, limiters) = (&mut self.code, &mut self.books.limiters);
+        let first = code.steps.len();
         for action in &rule.actions {
             let step = match action {
                 Action::SetMark(mark) => Step::Mark(*mark),
                 Action::SetDscp(dscp) => Step::Dscp(*dscp),
                 Action::SetVlanPriority(priority) => Step::VlanPriority(*priority),
                 Action::Police(limit) => {
-                    self.limiters.push(Limiter::new(limit));
-                    Step::Police(self.limiters.len().saturating_sub(1))
+                    limiters.push(Limiter::new(limit));
+                    Step::Police(limiters.len().saturating_sub(1))
                 }
             };
-            self.steps.push(step);
+            code.steps.push(step);
         }
-        self.rules.push(Compiled {
+        code.rules.push(Compiled {
             first,
             steps: rule.actions.len(),
             next,
@@ -143,23 +234,47 @@ impl Program {
         cost: Cost,
         now: Time,
     ) -> Ending {
+        self.code.run(headers, changes, cost, now, &mut self.books)
+    }
+
+    /// As [`Self::run`], without any effect but a note in `seen` of every rule that is applied.
+    pub(super) fn look(
+        &self,
+        headers: &Headers,
+        changes: &mut Changes,
+        cost: Cost,
+        now: Time,
+        seen: &mut Vec<Place>,
+    ) -> Ending {
+        let (class, books) = (self.class, &self.books);
+        let mut look = Look { class, books, seen };
+        self.code.run(headers, changes, cost, now, &mut look)
+    }
+}
+
+impl Code {
+    #[inline]
+    fn run(
+        &self,
+        headers: &Headers,
+        changes: &mut Changes,
+        cost: Cost,
+        now: Time,
+        ledger: &mut impl Ledger,
+    ) -> Ending {
         let mut search = self.index.search(headers, changes.mark);
         let mut from = 0;
         while let Some(at) = self.index.next(&search, from) {
-            let Some(&Compiled { first, steps, next }) = self.rules.get(at) else {
+            let Some(rule) = self.rules.get(at) else {
                 break;
             };
-            if let Some(hits) = self.hits.get_mut(at) {
-                hits.matches = hits.matches.wrapping_add(1);
-            }
+            ledger.matched(at);
             let mark = changes.mark;
-            if steps != 0 && !self.act(first, steps, changes, cost, now) {
-                if let Some(hits) = self.hits.get_mut(at) {
-                    hits.policed = hits.policed.wrapping_add(1);
-                }
+            if rule.steps != 0 && !self.act(rule, changes, cost, now, ledger) {
+                ledger.policed(at);
                 return (Err(DropReason::Policed), Some(at));
             }
-            match next {
+            match rule.next {
                 Next::Rule(later) => from = later,
                 Next::End(target) => return (Ok(target), Some(at)),
                 Next::Drop => return (Err(DropReason::Rule), Some(at)),
@@ -168,33 +283,28 @@ impl Program {
                 self.index.remark(&mut search, changes.mark);
             }
         }
-        self.defaults = self.defaults.wrapping_add(1);
+        ledger.left();
         (Ok(self.default), None)
     }
 
     /// Takes the steps of a rule; whether the frame conforms to its police.
     fn act(
-        &mut self,
-        first: usize,
-        count: usize,
+        &self,
+        rule: &Compiled,
         changes: &mut Changes,
         cost: Cost,
         now: Time,
+        ledger: &mut impl Ledger,
     ) -> bool {
-        for step in self.steps.iter().skip(first).take(count) {
+        for step in self.steps.iter().skip(rule.first).take(rule.steps) {
             match *step {
                 Step::Mark(mark) => changes.mark = mark.set(changes.mark),
                 Step::Dscp(dscp) => changes.dscp = Some(dscp),
                 Step::VlanPriority(priority) => changes.vlan_priority = Some(priority),
                 Step::Police(limiter) => {
-                    let Some(limiter) = self.limiters.get_mut(limiter) else {
-                        continue;
-                    };
-                    if !limiter.ready(now) {
+                    if !ledger.passes(limiter, cost, now) {
                         return false;
                     }
-                    // Nothing waits for police, so no credit can be lost to a late poll.
-                    limiter.commit(now, cost, Demand::Fresh);
                 }
             }
         }

@@ -7,6 +7,7 @@ mod oracle;
 mod receive;
 mod setup;
 mod signals;
+mod state;
 mod threads;
 mod transmit;
 

@@ -6,7 +6,7 @@ use super::{Ring, RingFault};
 use crate::chain::Head;
 
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT` and `VIRTQ_USED_F_NO_NOTIFY`.
-const SUPPRESS: u16 = 1;
+pub(super) const SUPPRESS: u16 = 1;
 
 /// Whether an index that moved from `old` to `new` passed `event` (virtio 1.3 §2.7.10.1).
 #[inline]
@@ -87,7 +87,7 @@ impl Ring {
 
     /// Offset of the event field behind entries of `each` bytes.
     #[inline]
-    fn event_offset(&self, each: usize) -> usize {
+    pub(super) fn event_offset(&self, each: usize) -> usize {
         usize::from(self.layout.size)
             .saturating_mul(each)
             .saturating_add(4)

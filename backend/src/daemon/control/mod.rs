@@ -59,12 +59,7 @@ pub(super) fn open(
     opener: &Opening,
     poller: &Poller,
 ) -> Result<Open, EntranceError> {
-    let mode = if place.group.is_some() {
-        GROUP_MODE
-    } else {
-        MODE
-    };
-    let listener = opener.listen(&place.path, mode, place.group)?;
+    let listener = opener.listen(&place.path, mode(place.group), place.group)?;
     let fd = listener.as_fd().as_raw_fd();
     poller
         .add(fd, Token::Control.encode(), Interest::READ)
@@ -75,7 +70,27 @@ pub(super) fn open(
     })
 }
 
+/// Permission bits of the socket.
+const fn mode(group: Option<u32>) -> u32 {
+    match group {
+        Some(_) => GROUP_MODE,
+        None => MODE,
+    }
+}
+
 impl Control {
+    /// Lets the members of this group call from now on, and of no other.
+    pub(super) fn set_group(&mut self, group: Option<u32>) {
+        let Some(open) = self.open.as_mut().filter(|open| open.group != group) else {
+            return;
+        };
+        // Who may ask is decided by `group`; the file's rights only keep others from connecting.
+        open.group = group;
+        if let Err(error) = open.listener.set_access(mode(group), group) {
+            log::error!(socket = "control", event = "access-failed"; "{error}; restart the daemon");
+        }
+    }
+
     /// Listens there from now on, or nowhere. Callers stay, except where nobody may call any more.
     pub(super) fn listen(&mut self, open: Option<Open>) {
         self.exhausted = false;

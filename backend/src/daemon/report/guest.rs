@@ -44,7 +44,7 @@ impl Counted<'_> {
             uplink: self.uplink.to_owned(),
             session: self.port.is_busy(),
             sessions: self.port.sessions(),
-            paused: false,
+            paused: self.port.is_paused(),
             mac: guest.mac.map(|mac| mac.to_string()),
             from_guest: direction(&counters.from_guest, &guest.from_guest, from),
             to_guest: direction(&counters.to_guest, &guest.to_guest, to),
