@@ -55,7 +55,7 @@ pub use self::admit::{Member, Refusal};
 pub use self::edit::{EditError, guest_file};
 pub use self::fault::{ConfigFault, Known};
 pub use self::help::help;
-pub use self::schema::schema;
+pub use self::schema::{schema, schema_of};
 use crate::args::{ArgsError, FrontEnd, MacAddr};
 use crate::file::FileError;
 use crate::file::text::Text;

@@ -1,8 +1,8 @@
 //! The JSON schema of the file, for editors and other tools.
 
-use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use super::keys::FileKeys;
@@ -11,11 +11,14 @@ use super::keys::FileKeys;
 /// whole can tell, such as a name used twice, loading alone refuses.
 #[must_use]
 pub fn schema() -> Value {
+    schema_of::<FileKeys>()
+}
+
+/// The schema of what is read from, or told in, a form that has no null (JSON Schema 2020-12).
+#[must_use]
+pub fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(tidy));
-    settings
-        .into_generator()
-        .into_root_schema_for::<FileKeys>()
-        .into()
+    settings.into_generator().into_root_schema_for::<T>().into()
 }
 
 /// Descriptions without the line breaks of the source, and nothing about null, which TOML does not have.

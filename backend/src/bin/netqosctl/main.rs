@@ -1,107 +1,79 @@
-//! `netqosctl`: the operator's tool. It tries class trees out; see `netqosctl help`.
+//! `netqosctl`: the operator's tool. It looks at a daemon, changes what it does, and tries class trees
+//! out; see `netqosctl help`.
 
+mod capture;
+mod change;
+mod cli;
+mod diff;
 mod draw;
+mod events;
+mod explain;
+mod failure;
+mod generate;
+mod guest;
 mod json;
 mod number;
+mod packet;
+mod pcapng;
+mod plain;
+mod setting;
+mod show;
 mod simulate;
 mod table;
+mod text;
+mod top;
 
-use std::path::PathBuf;
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
+use netqos::control::{Client, ClientError};
 
-use simulate::Failure;
-
-const ABOUT: &str = "Tries out how netqos-vhost shares a link.";
-
-const SIMULATE_ABOUT: &str = "\
-Simulates a class tree under given traffic, in virtual time.
-
-Says what every class and every source got: rates, delays, losses. The link is
-the tree's root; TCP senders are models (Reno, CUBIC, DCTCP) that answer losses
-and marks. Equal files and seeds give equal figures.";
-
-const SIMULATE_FILES: &str = "\
-The tree, for example:
-  [[class]]
-  id = \"1:0\"          as in tc: hexadecimal
-  name = \"uplink\"     optional
-  ceil = \"1gbit\"      at the root: the speed of the link
-  [[class]]
-  id = \"1:10\"
-  parent = \"uplink\"
-  rate = \"100mbit\"    guaranteed
-Also: ceil, weight, prio (0 to 3), burst, cburst, pps, ppsburst, overhead, mpu,
-quantum, pace, and queue: \"hold\", \"fifo\" (fifo = FRAMES), or \"flows\" (a table
-[class.flows] of frames, buckets, target, interval, ce_threshold).
-For the whole tree: overcommit (\"reject\" or \"scale\"), frames, unit,
-segment_nanos.
-
-The traffic, for example:
-  seconds = 20
-  warm_up = \"5s\"      not counted
-  [[source]]
-  class = \"1:10\"
-  kind = \"tcp\"
-  flows = 4
-Of tcp also: control (reno, cubic, dctcp), rtt, ecn, segments, autosize, mss,
-headers, bytes, window. Other kinds: cbr (rate or interval, frame), on-off
-(rate, on, off, frame), flood (frame). All have flows, start, stop.
-
-Exit code: 0, 2 for a wrong command line or file, 1 for anything else.";
-
-#[derive(Debug, Parser)]
-#[command(name = "netqosctl", version, about = ABOUT)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Simulate a class tree under given traffic
-    #[command(long_about = SIMULATE_ABOUT, after_long_help = SIMULATE_FILES)]
-    Simulate(Simulate),
-}
-
-/// The command line of `netqosctl simulate`.
-#[derive(Debug, Args)]
-struct Simulate {
-    /// The class tree, a TOML file
-    tree: PathBuf,
-
-    /// Who sends what, a TOML file
-    traffic: PathBuf,
-
-    /// Simulate this many seconds, whatever the file says
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    seconds: Option<u64>,
-
-    /// Seed of everything that looks random, whatever the file says
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-
-    /// Draw rates over time and delays into this file
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
-
-    /// Print everything as JSON, time series included
-    #[arg(long)]
-    json: bool,
-}
+use cli::{Cli, Command};
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let Command::Simulate(args) = Cli::parse().command;
-    match simulate::run(&args) {
+    match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // As with `head`: whoever reads has seen enough.
-        Err(Failure::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("netqosctl: {failure}");
+            complain(&failure);
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    let daemon = || Client::connect(&cli.control);
+    match &cli.command {
+        Command::Show(args) => show::run(&cli.control, &mut out, args),
+        Command::Top { interval } => top::run(&cli.control, *interval),
+        Command::Set(args) => change::set(&mut daemon()?, &mut out, args),
+        Command::Apply(args) => change::apply(&mut daemon()?, &mut out, args),
+        Command::Reload => change::reload(&mut daemon()?, &mut out),
+        Command::Guest { command } => guest::run(&mut daemon()?, &mut out, command),
+        Command::Ring { guest } => plain::ring(&mut daemon()?, &mut out, guest),
+        Command::Kick { guest } => plain::kick(&mut daemon()?, guest),
+        Command::Trees => plain::trees(&mut daemon()?, &mut out),
+        Command::Metrics => plain::metrics(&mut daemon()?, &mut out),
+        Command::Events { json } => events::run(&mut daemon()?, &mut out, *json),
+        Command::Capture(args) => capture::run(daemon, &mut out, args),
+        Command::Explain(args) => explain::run(daemon, &mut out, args),
+        Command::Simulate(args) => Ok(simulate::run(args)?),
+        Command::Completions { shell } => generate::completions(&mut out, *shell),
+        Command::Man { directory } => generate::man(&mut out, directory.as_deref()),
+    }?;
+    Ok(out.flush()?)
+}
+
+/// Says why, and after a conflict what others have changed. Whether that can be said changes nothing.
+fn complain(failure: &Failure) {
+    let mut err = anstream::stderr().lock();
+    let _ = writeln!(err, "netqosctl: {failure}");
+    if let Failure::Daemon(ClientError::Refused(refusal)) = failure
+        && let Some(conflict) = &refusal.conflict
+    {
+        let _ = diff::conflict(&mut err, conflict);
     }
 }

@@ -2,12 +2,14 @@
 
 /// A count or rate: `999`, `12.3k`, `4.56M`, `1G`.
 pub(crate) fn count(value: u64) -> String {
-    const UNITS: [(u64, &str); 5] = [
+    const UNITS: [(u64, &str); 7] = [
         (1, ""),
         (1_000, "k"),
         (1_000_000, "M"),
         (1_000_000_000, "G"),
         (1_000_000_000_000, "T"),
+        (1_000_000_000_000_000, "P"),
+        (1_000_000_000_000_000_000, "E"),
     ];
     digits(value, &UNITS)
 }
@@ -59,7 +61,7 @@ mod tests {
         assert_eq!(count(999_990_000), "1G");
         assert_eq!(count(987_654_321), "988M");
         assert_eq!(count(1_050_000), "1.05M");
-        assert_eq!(count(u64::MAX), "18400000T");
+        assert_eq!(count(u64::MAX), "18.4E");
         assert_eq!(time(850), "850ns");
         assert_eq!(time(5_000_000), "5ms");
         assert_eq!(time(1_234_567_890), "1.23s");

@@ -8,8 +8,9 @@ use netqos::file::{FileError, TrafficFile, TreeFile};
 use qos::sim::ScenarioError;
 use thiserror::Error;
 
+use crate::cli::Simulate;
 use crate::draw::{self, DrawError};
-use crate::{Simulate, json, table};
+use crate::{json, table};
 
 /// Why there is no result.
 #[derive(Debug, Error)]

@@ -7,6 +7,7 @@ use qos::ClassConfig;
 use qos::sim::{ClassReport, Control, Report, Scenario, SourceReport, Traffic};
 
 use crate::number::{count, percent, time};
+use crate::text::fit;
 
 /// Columns for the name of a class.
 const NAME: usize = 17;
@@ -157,10 +158,4 @@ pub(crate) const fn kind(traffic: &Traffic) -> &'static str {
             Control::Dctcp => "dctcp",
         },
     }
-}
-
-/// A text filled or cut to so many columns.
-fn fit(text: &str, width: usize) -> String {
-    let cut: String = text.chars().take(width).collect();
-    format!("{cut:width$}")
 }
