@@ -22,6 +22,7 @@
 //! - [`mod@file`] reads class trees, and traffic to try them with, from TOML.
 //! - [`control`] is the protocol of the control socket, and its client.
 //! - [`logging`] writes the log, and keeps it from being flooded.
+//! - [`mod@import`] reads what other tools limit guests by.
 //! - [`daemon`] puts these together and runs until a signal.
 
 pub mod args;
@@ -30,6 +31,7 @@ pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod file;
+pub mod import;
 pub mod listen;
 pub mod logging;
 pub mod opener;

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use netqos::control::{DEFAULT_SOCKET, Direction};
 
+use crate::import;
 use crate::setting::{Setting, Target};
 
 const ABOUT: &str = "Looks at a netqos-vhost daemon, changes what it does, and tries out how it \
@@ -183,6 +184,10 @@ pub(crate) enum Command {
     /// Simulate a class tree under given traffic
     #[command(long_about = SIMULATE_ABOUT, after_long_help = SIMULATE_FILES)]
     Simulate(Simulate),
+
+    /// Print limits of other tools as a configuration
+    #[command(long_about = import::ABOUT)]
+    Import(import::Import),
     /// Print what a shell needs to complete commands
     Completions {
         /// The shell

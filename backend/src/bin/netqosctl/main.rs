@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod generate;
 mod guest;
+mod import;
 mod json;
 mod number;
 mod packet;
@@ -61,6 +62,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Capture(args) => capture::run(daemon, &mut out, args),
         Command::Explain(args) => explain::run(daemon, &mut out, args),
         Command::Simulate(args) => Ok(simulate::run(args)?),
+        Command::Import(args) => Ok(args.run()?),
         Command::Completions { shell } => generate::completions(&mut out, *shell),
         Command::Man { directory } => generate::man(&mut out, directory.as_deref()),
     }?;

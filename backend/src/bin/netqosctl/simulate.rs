@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use netqos::file::traffic::Instead;
 use netqos::file::{FileError, TrafficFile, TreeFile};
+use netqos::import::ImportError;
 use qos::sim::ScenarioError;
 use thiserror::Error;
 
@@ -18,6 +19,9 @@ pub(crate) enum Failure {
     /// A file is wrong: the operator mends it.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What is to be imported cannot be.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// Files that fit by themselves do not fit together.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -37,7 +41,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::File(_) | Self::Scenario(_) => 2,
+            Self::File(_) | Self::Import(_) | Self::Scenario(_) => 2,
             Self::Draw { .. } | Self::Print(_) => 1,
         }
     }
