@@ -138,6 +138,16 @@ pub fn daemon_program() -> Result<PathBuf> {
     built("NETQOS_BIN", "netqos-vhost")
 }
 
+/// The operator's tool, which is built with the daemon.
+///
+/// # Errors
+/// [`Error::Missing`] if it has not been built.
+pub fn tool_program() -> Result<PathBuf> {
+    let daemon = daemon_program()?;
+    let path = daemon.with_file_name("netqosctl");
+    present("netqosctl", path, BUILD)
+}
+
 /// The program that measures the engine and its models.
 ///
 /// # Errors

@@ -152,13 +152,33 @@ fn a_guest_whose_kick_was_lost_is_pushed_on_and_called() -> Result<()> {
     Ok(())
 }
 
+/// Has other keys of `a` served.
+fn reload(segment: &Segment, control: &Control, a: &str) -> Result<()> {
+    let folder = segment.daemon.folder();
+    let text = text(a);
+    let text = format!("{text}\n[defaults]\nsocket = \"{{dir}}/{{name}}.sock\"\n");
+    let text = text.replace("{dir}", &folder.to_string_lossy());
+    std::fs::write(folder.join("netqos.toml"), text).expect("the file is written");
+    control.reload()?;
+    Ok(())
+}
+
+fn is_paused(control: &Control) -> Result<bool> {
+    let report = control.ask(r#"{"do":"report"}"#)?;
+    let ports = report["ports"].as_array().into_iter().flatten();
+    let mut ports = ports.filter(|port| port["port"] == "a");
+    Ok(ports.any(|port| port["paused"] == true))
+}
+
 /// What a paused guest sends and what is sent to it waits, and goes when it goes on.
 fn holds_both_ways(keys: &str) -> Result<()> {
     let (mut segment, control) = segment(keys)?;
     let wire = segment.wire("tap1")?;
     let [mut a, mut b] = segment.ports(["a", "b"])?;
+    assert!(!is_paused(&control)?);
     pause(&control, true)?;
     pause(&control, true)?;
+    assert!(is_paused(&control)?);
     let out = [frame(A, HOST, 1), frame(A, B, 2)];
     for frame in &out {
         a.send(frame)?;
@@ -181,12 +201,11 @@ fn holds_both_ways(keys: &str) -> Result<()> {
     assert_eq!(wire.receive(SOON)?.expect("b is heard").bytes, free.bytes);
 
     // Another limit, and another front-end: it is held as before.
-    let other = text(&format!("{keys}\n[guest.a.to_guest]\nceil = \"1gbit\""));
-    let other = format!("{other}\n[defaults]\nsocket = \"{{dir}}/{{name}}.sock\"\n");
-    let folder = segment.daemon.folder().to_owned();
-    let other = other.replace("{dir}", &folder.to_string_lossy());
-    std::fs::write(folder.join("netqos.toml"), other).expect("the file is written");
-    control.reload()?;
+    reload(
+        &segment,
+        &control,
+        &format!("{keys}\n[guest.a.to_guest]\nceil = \"1gbit\""),
+    )?;
     assert!(a.receive(NEVER)?.is_none() && wire.receive(NEVER)?.is_none());
 
     pause(&control, false)?;
@@ -224,6 +243,13 @@ fn a_front_end_that_comes_back_is_still_paused_and_more_than_its_queue_holds_is_
     pause(&control, true)?;
     let [a] = segment.ports(["a"])?;
     drop(a);
+    // Its port is made anew.
+    reload(
+        &segment,
+        &control,
+        "queues = 2\n[guest.a.to_guest]\nceil = \"8mbit\"",
+    )?;
+    assert!(is_paused(&control)?);
     let [mut a] = segment.ports(["a"])?;
     a.send_as(&frame(A, HOST, 1), &Shape::WHOLE)?;
     assert!(wire.receive(NEVER)?.is_none(), "still paused");

@@ -4,7 +4,7 @@ use std::sync::mpsc::SyncSender;
 
 use super::Daemon;
 use super::port::Port;
-use crate::config::{Config, Known};
+use crate::config::Known;
 use crate::control::Event;
 use crate::control::answer::Rings;
 use crate::logging::OPERATOR;
@@ -21,7 +21,7 @@ pub(super) enum GuestError {
     Unserved(String),
 }
 
-impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
+impl<R> Daemon<R> {
     /// Where a guest's rings stand.
     pub(super) fn rings(&self, guest: &str) -> Result<Result<Rings, GuestError>, ShardGone> {
         let rings = self.ask(guest, PortCommand::Rings)?;

@@ -11,6 +11,7 @@ mod diff;
 mod differences;
 mod doors;
 mod entrance;
+mod explain;
 mod guests;
 mod history;
 mod limits;

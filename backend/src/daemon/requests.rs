@@ -76,15 +76,13 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
             Request::GuestPause { guest, paused } => {
                 answered(self.pause(&guest, paused)?.map(|()| nothing()))
             }
-            Request::Metrics {} | Request::Explain { .. } | Request::Capture { .. } => {
-                answer::refused("not served")
-            }
+            Request::Explain {
+                guest,
+                direction,
+                frame,
+            } => answered(self.explain(&guest, direction, &frame)?),
+            Request::Metrics {} | Request::Capture { .. } => answer::refused("not served"),
         })
-    }
-
-    /// Tells subscribers what has happened.
-    pub(super) fn publish(&mut self, event: &Event) {
-        self.control.publish(event, &self.poller, &mut self.timers);
     }
 
     /// Serves what `edit` makes of the configuration, unless another one is served than the operator knows.
@@ -121,6 +119,13 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
             );
         }
         Ok(self.apply(new)?.map_err(refusal))
+    }
+}
+
+impl<R> Daemon<R> {
+    /// Tells subscribers what has happened.
+    pub(super) fn publish(&mut self, event: &Event) {
+        self.control.publish(event, &self.poller, &mut self.timers);
     }
 }
 

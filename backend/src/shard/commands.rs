@@ -148,6 +148,12 @@ impl Shard {
                 }
                 let _ = done.send(());
             }
+            PortCommand::Explain(direction, frame, answer) => {
+                if let Some(explained) = self.explain(index, direction, &frame) {
+                    let _ = answer.send(explained);
+                }
+                return;
+            }
         }
         let Some(Some(lan)) = self.lans.get_mut(lan as usize) else {
             return;

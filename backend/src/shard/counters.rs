@@ -82,6 +82,11 @@ impl DropReason {
         }
     }
 
+    /// Its name in counters.
+    pub(super) fn word(self) -> &'static str {
+        Self::name(self.index())
+    }
+
     fn name(index: usize) -> &'static str {
         Self::OWN
             .into_iter()

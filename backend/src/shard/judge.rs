@@ -1,16 +1,16 @@
 //! What is in a guest's ring: its headers are read once and checked, and it is said where the frame goes.
 
-use qos::{FrameShape, Headers, classify::rewrite};
+use qos::{FrameShape, Headers, LeafKey, Time, Verdict, classify::rewrite};
 use ring::net::{HEAD_LEN, Header, MAX_FRAME_LEN, MIN_FRAME_LEN};
-use ring::{FrameFault, HEADER_LEN, inspect};
+use ring::{FrameFault, HEADER_LEN, Offloads, inspect};
 
 use super::counters::DropReason;
 use super::lan::Lan;
 use super::pool::{Target, Unit};
 use super::port::{Now, Port};
-use super::tree::Path;
+use super::tree::{Path, PortTree};
 use super::work::{FRONT, Work};
-use crate::switch::{Forward, TagChange};
+use crate::switch::{Delivery, Forward, Refused, Switch, TagChange};
 
 /// A frame of a ring that was looked at.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +29,7 @@ pub(super) struct Judged {
 impl Judged {
     /// Which way it goes, as far as the tree is concerned.
     pub(super) const fn path(&self) -> Path {
-        match self.forward {
-            Forward::Port(_) => Path::Local,
-            Forward::Uplink(_) | Forward::Flood(_) => Path::Uplink,
-        }
+        path_of(&self.forward)
     }
 
     /// What is to be done to its tag on the way to the uplink.
@@ -45,6 +42,14 @@ impl Judged {
     }
 }
 
+/// Which way a frame of a guest goes, as far as the tree is concerned.
+pub(super) const fn path_of(forward: &Forward) -> Path {
+    match forward {
+        Forward::Port(_) => Path::Local,
+        Forward::Uplink(_) | Forward::Flood(_) => Path::Uplink,
+    }
+}
+
 impl Lan {
     /// Looks at the frame in the chain: reads its headers once, checks them, and says where it goes.
     pub(super) fn judge(
@@ -53,7 +58,6 @@ impl Lan {
         work: &mut Work,
         now: Now,
     ) -> Result<Judged, DropReason> {
-        let runt = DropReason::Frame(FrameFault::Runt);
         work.chain.verdict().map_err(DropReason::Chain)?;
         let frame_len = work.chain.frame_len();
         if frame_len > MAX_FRAME_LEN {
@@ -68,20 +72,8 @@ impl Lan {
         };
         let copy = &mut work.scratch[FRONT..FRONT + wanted];
         let copied = work.chain.copy_to(0, copy);
-        let (header, head) = copy[..copied].split_first_chunk_mut().ok_or(runt)?;
-        let shape = if Header::is_plain(header) {
-            // Nothing of the frame matters then but its length: most small frames go this way.
-            *header = [0; HEADER_LEN];
-            if frame_len < MIN_FRAME_LEN {
-                return Err(runt);
-            }
-            FrameShape::single(frame_len)
-        } else {
-            let facts =
-                inspect(header, head, frame_len, port.offloads()).map_err(DropReason::Frame)?;
-            *header = facts.header();
-            shape_of(&facts)
-        };
+        let (header, head) = copy[..copied].split_first_chunk_mut().ok_or(RUNT)?;
+        let shape = weigh(header, head, frame_len, port.offloads())?;
         let mut judged = Judged {
             start: FRONT,
             end: FRONT + copied,
@@ -89,25 +81,137 @@ impl Lan {
             shape,
             forward: Forward::Uplink(TagChange::Keep),
         };
-        if self.sole.is_none() {
-            let head = &head[..head.len().min(HEAD_LEN)];
-            judged.forward = self
-                .switch
-                .from_guest(port.index, head, now.nanos)
-                .map_err(DropReason::Switch)?;
-        }
+        judged.forward = whither(self.sole, &mut self.switch, port.index, head, now)?;
         if port.from.hold && port.from.classifies() {
-            let headers = Headers::parse(&head[..head.len().min(HEAD_LEN)], frame_len, 0);
-            let verdict = port
-                .from
-                .classify(&headers, shape, judged.path(), now.time());
-            let (_, verdict) = verdict.ok_or(DropReason::Rule)?;
-            if let Some(verdict) = verdict {
-                rewrite::apply(head, &verdict);
-            }
+            sort(&mut port.from, head, shape, judged.path(), now)?;
         }
         Ok(judged)
     }
+}
+
+const RUNT: DropReason = DropReason::Frame(FrameFault::Runt);
+
+/// Checks a frame of a guest by its header, which asks for no more than was negotiated then, and its first
+/// bytes.
+#[inline]
+pub(super) fn weigh(
+    header: &mut [u8; HEADER_LEN],
+    head: &[u8],
+    frame_len: u32,
+    offloads: Offloads,
+) -> Result<FrameShape, DropReason> {
+    if Header::is_plain(header) {
+        // Nothing of the frame matters then but its length: most small frames go this way.
+        *header = [0; HEADER_LEN];
+        if frame_len < MIN_FRAME_LEN {
+            return Err(RUNT);
+        }
+        return Ok(FrameShape::single(frame_len));
+    }
+    let facts = inspect(header, head, frame_len, offloads).map_err(DropReason::Frame)?;
+    *header = facts.header();
+    Ok(shape_of(&facts))
+}
+
+/// Where a frame of a guest goes, if it may be sent at all.
+#[inline]
+pub(super) fn whither(
+    sole: Option<u32>,
+    switch: &mut Switch,
+    port: u32,
+    head: &[u8],
+    now: Now,
+) -> Result<Forward, DropReason> {
+    if sole.is_some() {
+        return Ok(Forward::Uplink(TagChange::Keep));
+    }
+    let head = &head[..head.len().min(HEAD_LEN)];
+    let forward = switch.from_guest(port, head, now.nanos);
+    forward.map_err(DropReason::Switch)
+}
+
+/// Where a frame of the uplink goes, whose tag the kernel may have taken off.
+#[inline]
+pub(super) fn inward(
+    sole: Option<u32>,
+    switch: &mut Switch,
+    head: &[u8],
+    tag: Option<u16>,
+    now: Now,
+) -> Result<Forward, Refused> {
+    if let Some(port) = sole {
+        let tag = TagChange::Keep;
+        return Ok(Forward::Port(Delivery { port, tag }));
+    }
+    match switch.from_uplink(head, tag, now.nanos)? {
+        Forward::Flood(flood) if switch.receivers(&flood).next().is_none() => {
+            Err(Refused::NoDestination)
+        }
+        forward => Ok(forward),
+    }
+}
+
+/// Who says which leaf a frame belongs to.
+pub(super) trait Rules {
+    /// The leaf, and what the rules say about the frame besides; `None` if they drop it.
+    fn leaf_of(
+        &mut self,
+        headers: &Headers,
+        shape: FrameShape,
+        path: Path,
+        now: Time,
+    ) -> Option<(LeafKey, Option<Verdict>)>;
+}
+
+impl Rules for PortTree {
+    #[inline]
+    fn leaf_of(
+        &mut self,
+        headers: &Headers,
+        shape: FrameShape,
+        path: Path,
+        now: Time,
+    ) -> Option<(LeafKey, Option<Verdict>)> {
+        self.classify(headers, shape, path, now)
+    }
+}
+
+/// Which leaf a frame of a guest belongs to, of which `head` is the first bytes: they are changed as the
+/// rules say. And what they said before.
+#[inline]
+pub(super) fn sort(
+    rules: &mut impl Rules,
+    head: &mut [u8],
+    shape: FrameShape,
+    path: Path,
+    now: Now,
+) -> Result<(LeafKey, Headers), DropReason> {
+    let len = head.len().min(HEAD_LEN);
+    let head = &mut head[..len];
+    let headers = Headers::parse(head, shape.len, 0);
+    let leaf = rules.leaf_of(&headers, shape, path, now.time());
+    let (leaf, verdict) = leaf.ok_or(DropReason::Rule)?;
+    if let Some(verdict) = verdict {
+        rewrite::apply(head, &verdict);
+    }
+    Ok((leaf, headers))
+}
+
+/// Which leaf a frame for a guest belongs to that listens or not, and what the rules say about it besides.
+#[inline]
+pub(super) fn receive(
+    listens: bool,
+    rules: &mut impl Rules,
+    headers: &Headers,
+    shape: FrameShape,
+    path: Path,
+    now: Now,
+) -> Result<(LeafKey, Option<Verdict>), DropReason> {
+    if !listens {
+        return Err(DropReason::NotListening);
+    }
+    let leaf = rules.leaf_of(headers, shape, path, now.time());
+    leaf.ok_or(DropReason::Rule)
 }
 
 /// The shape that headers tell.

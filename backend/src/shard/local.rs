@@ -6,7 +6,7 @@ use ring::{GatherOutcome, HEADER_LEN};
 
 use super::counters::DropReason;
 use super::from_guest::number;
-use super::judge::{Judged, fill_from_chain, keep_chain};
+use super::judge::{Judged, fill_from_chain, keep_chain, receive};
 use super::lan::Lan;
 use super::pool::{Target, Unit};
 use super::port::Lack;
@@ -160,11 +160,11 @@ impl Lan {
             return None;
         };
         let queued = match turn.ports.get_mut(to) {
-            Some(port) if port.listens() => {
-                let classified = port.to.classify(headers, unit.left, path, turn.now.time());
-                match classified {
-                    None => Err(DropReason::Rule),
-                    Some((leaf, verdict)) => {
+            Some(port) => {
+                let listens = port.listens();
+                match receive(listens, &mut port.to, headers, unit.left, path, turn.now) {
+                    Err(reason) => Err(reason),
+                    Ok((leaf, verdict)) => {
                         let frame = turn.work.hasher.frame(number, unit.left, headers);
                         match self.to.engine.offer(leaf, frame, turn.now.time()) {
                             Offer::Queued => Ok(verdict),
@@ -174,7 +174,7 @@ impl Lan {
                     }
                 }
             }
-            _ => Err(DropReason::NotListening),
+            None => Err(DropReason::NotListening),
         };
         match queued {
             Ok(verdict) => Some(verdict),

@@ -14,8 +14,9 @@ use ring::{GuestMap, RingLayout};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::change::{Applied, Change, ChangeError};
+use super::explain::Explained;
 use super::report::Inquiry;
-use crate::control::RingReport;
+use crate::control::{Direction, RingReport};
 
 /// Commands that may wait; a sender past this blocks until the shard has taken some.
 const DEPTH: usize = 64;
@@ -95,6 +96,8 @@ pub enum PortCommand {
     KickAll(SyncSender<()>),
     /// Hold the guest's frames in both directions, or let them go again; answered when it holds.
     Pause(bool, SyncSender<()>),
+    /// Answered with what a frame of the guest, or one of the uplink for it, would meet.
+    Explain(Direction, Vec<u8>, SyncSender<Explained>),
 }
 
 /// The sending half; cheap to clone.

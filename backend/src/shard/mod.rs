@@ -7,6 +7,7 @@
 mod change;
 mod commands;
 mod counters;
+mod explain;
 mod from_guest;
 mod judge;
 mod lan;
@@ -43,6 +44,7 @@ use crate::uplink::{Device, Uplink};
 
 pub use self::change::{Applied, Change, ChangeError, LanChange, PortChange, TreesChange};
 pub use self::counters::{DirectionCounters, DropReason, Drops, PortCounters};
+pub use self::explain::{Explained, Goal, Sorted};
 pub use self::mailbox::{
     Command, LanId, PortCommand, PortHandle, PortId, RingStart, ShardGone, ShardHandle,
 };

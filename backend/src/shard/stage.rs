@@ -1,13 +1,13 @@
 //! Rings whose frames belong to several leaves: they are copied into the pool in the ring's order, and
 //! completed at once, so that no leaf keeps another's frames back.
 
-use qos::{Headers, Offer, classify::rewrite};
+use qos::Offer;
 use ring::HEADER_LEN;
 use ring::net::HEAD_LEN;
 
 use super::counters::DropReason;
 use super::from_guest::complete;
-use super::judge::fill_from_chain;
+use super::judge::{fill_from_chain, sort};
 use super::lan::Lan;
 use super::pool::{Target, Unit};
 use super::work::{Turn, Work};
@@ -123,14 +123,8 @@ impl Lan {
         let Work { scratch, .. } = &mut *turn.work;
         let end = judged.end.min(judged.start + HEADER_LEN + HEAD_LEN);
         let head = &mut scratch[judged.start + HEADER_LEN..end];
-        let headers = Headers::parse(head, judged.shape.len, 0);
-        let verdict = port
-            .from
-            .classify(&headers, judged.shape, judged.path(), turn.now.time());
-        let (leaf, verdict) = verdict.ok_or(DropReason::Rule)?;
-        if let Some(verdict) = verdict {
-            rewrite::apply(head, &verdict);
-        }
+        let path = judged.path();
+        let (leaf, headers) = sort(&mut port.from, head, judged.shape, path, turn.now)?;
         let (target, tag) = match judged.forward {
             Forward::Uplink(_) => (Target::Uplink, judged.uplink_tag()),
             Forward::Port(delivery) => (Target::Port(delivery.port), delivery.tag),

@@ -11,7 +11,7 @@ use ring::{GatherOutcome, HEADER_LEN, RingFault, inspect_from_host};
 
 use super::counters::DropReason;
 use super::from_guest::number;
-use super::judge::shape_of;
+use super::judge::{inward, shape_of};
 use super::lan::Lan;
 use super::pool::{Parts, Target, Unit};
 use super::port::{Lack, Now};
@@ -19,7 +19,7 @@ use super::send::{cut_segments, mark};
 use super::tree::{Owner, Path, Seat};
 use super::work::Turn;
 use super::{Progress, VISIT_BYTES, VISIT_FRAMES};
-use crate::switch::{Delivery, Forward, Refused, TagChange};
+use crate::switch::{Forward, Refused, TagChange};
 
 /// Frames that are read before they are delivered, while they are warm.
 const READ: usize = 32;
@@ -132,21 +132,12 @@ impl Lan {
             .ok_or((DropReason::PoolFull, None))?;
         let facts = inspect_from_host(header, head, frame_len)
             .map_err(|fault| (DropReason::Frame(fault), self.sole))?;
-        let forward = match self.sole {
-            Some(port) => Forward::Port(Delivery {
-                port,
-                tag: TagChange::Keep,
-            }),
-            None => {
-                let tag = received.vlan.map(|tag| tag.tci);
-                let forward = self.switch.from_uplink(head, tag, turn.now.nanos);
-                forward.map_err(|refused| (DropReason::Switch(refused), None))?
-            }
-        };
+        let tag = received.vlan.map(|tag| tag.tci);
+        let forward = inward(self.sole, &mut self.switch, head, tag, turn.now);
+        let forward = forward.map_err(|refused| (DropReason::Switch(refused), None))?;
         let (target, tag) = match forward {
             Forward::Port(delivery) => (Target::Port(delivery.port), delivery.tag),
-            Forward::Flood(flood) if self.floods(&flood) => (Target::Flood(flood), TagChange::Keep),
-            Forward::Flood(_) => return Err((DropReason::Switch(Refused::NoDestination), None)),
+            Forward::Flood(flood) => (Target::Flood(flood), TagChange::Keep),
             Forward::Uplink(_) => return Err((DropReason::Switch(Refused::Hairpin), None)),
         };
         let headers = Headers::parse(head, frame_len, 0);

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use qos::classify::{Entry, Fate};
+use qos::classify::{Entry, Fate, Place};
 use qos::{
     ClassId, Classifier, ClassifierError, Ecn, Engine, Frame, FrameShape, Framing, Headers,
     LeafKey, Time, TreeConfig, TreeError, Verdict,
@@ -239,11 +239,40 @@ impl PortTree {
         };
         let cost = Framing::ETHERNET.cost(shape);
         let verdict = classifier.classify_from(*entry, headers, cost, now);
+        self.place(verdict, path)
+    }
+
+    /// As [`Self::classify`], without any effect but a note in `seen` of what was applied.
+    pub(super) fn look(
+        &self,
+        headers: &Headers,
+        shape: FrameShape,
+        path: Path,
+        now: Time,
+        seen: &mut Vec<Place>,
+    ) -> Option<(LeafKey, Option<Verdict>)> {
+        let Some((classifier, Some(entry))) = &self.classifier else {
+            return Some((self.first(path)?, None));
+        };
+        let cost = Framing::ETHERNET.cost(shape);
+        let (verdict, places) = classifier.explain(*entry, headers, cost, now);
+        seen.extend(places);
+        self.place(verdict, path)
+    }
+
+    #[inline]
+    fn place(&self, verdict: Verdict, path: Path) -> Option<(LeafKey, Option<Verdict>)> {
         let Fate::Leaf(id) = verdict.fate else {
             return None;
         };
         let leaf = self.leaves.iter().find(|leaf| leaf.own == id)?;
         Some((leaf.key(path)?, Some(verdict)))
+    }
+
+    /// What the guest's own tree calls a leaf.
+    pub(super) fn own_id(&self, key: LeafKey) -> Option<ClassId> {
+        let is_it = |leaf: &&Leaf| [leaf.uplink, leaf.local].contains(&Some(key));
+        self.leaves.iter().find(is_it).map(|leaf| leaf.own)
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) const ROUND: u64 = 125 * SECOND + RESPONSE;
 const VLANS: usize = 4096;
 
 /// The memberships, bounded for each port and in all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Groups {
     /// The first member of each group, by its key. There are no empty groups, so there are never more
     /// than members.

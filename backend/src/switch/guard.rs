@@ -32,7 +32,7 @@ const DHCP_SERVER: u16 = 67;
 const DHCPV6_CLIENT: u16 = 546;
 
 /// What is checked on a port.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Guard {
     /// Its frames must come from this address.
     mac: Option<[u8; 6]>,

@@ -71,7 +71,7 @@ const MAX_PORTS: u32 = 1 << 16;
 /// walk the tables, and [`from_guest`](Self::from_guest) and [`from_uplink`](Self::from_uplink), which
 /// are the packet path. A [`Flood`] they answer is resolved by [`receivers`](Self::receivers). Times are
 /// monotonic nanoseconds and never decrease; one that does counts as no time passed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Switch {
     ports: Vec<Option<Port>>,
     owners: HashMap<[u8; 6], u32, RandomState>,

@@ -47,7 +47,7 @@ pub enum PortError {
 pub(super) const UNASKED: u64 = u64::MAX;
 
 /// A port as the packet path needs it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Port {
     pub(super) mac: Option<MacAddr>,
     pub(super) vlan: Membership,

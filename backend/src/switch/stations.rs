@@ -25,7 +25,7 @@ pub(super) fn mac_of(key: u64) -> [u8; 6] {
 pub(super) struct Full;
 
 /// The learned addresses, bounded for each port and in all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stations {
     table: Table<u64, u32>,
     /// Entries of each port.
@@ -144,7 +144,7 @@ pub(super) fn held_mut(counts: &mut [usize], port: u32) -> Option<&mut usize> {
 }
 
 /// Addresses seen on the uplink's side. They only spare floods, so the oldest makes way for a new one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Beyond {
     table: Table<u64, ()>,
     /// Nanoseconds.

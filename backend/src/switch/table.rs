@@ -13,7 +13,7 @@ const FRESH: u64 = 1_000_000_000;
 
 /// A table of at most so many entries, by small keys. A *place* stays an entry's own until that is
 /// removed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Table<K, V> {
     hasher: RandomState,
     /// The first entry of each chain; their number is a power of two.
@@ -27,7 +27,7 @@ pub(super) struct Table<K, V> {
     len: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot<K, V> {
     key: K,
     seen: u64,

@@ -116,7 +116,7 @@ impl Tags {
 }
 
 /// Which VLANs a port is in, as looked up for each frame.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Membership {
     Transparent,
     Access(u16),
@@ -127,7 +127,7 @@ pub(super) enum Membership {
 }
 
 /// One bit for each VLAN.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct VlanSet([u64; 64]);
 
 impl VlanSet {
