@@ -153,7 +153,7 @@ fetch_part() {
         return 0
     fi
     if [[ ! -r $dir/apt/ready ]]; then
-        say "reading Debian's package lists for the guests' kernels and the newer QEMU"
+        say "reading Debian's package lists for what is fetched and not installed"
         private_apt_setup "$dir/apt"
         touch "$dir/apt/ready"
     fi
@@ -164,18 +164,41 @@ fetch_part() {
     mv "$dir/partial" "$dir/$name"
 }
 
-# fetch_guest_artifacts [DIR]: kernels 6.1 and 6.12 with their modules and QEMU 10.0, unpacked below DIR
-# and never installed. The second run finds them there.
-fetch_guest_artifacts() {
-    local dir=${1:-$NETQOS_CACHE} lock
+# Prometheus' promtool, without the service that its package would start.
+unpack_promtool() {
+    local apt=$1 target=$2
+    unpack_packages "$apt" "$target" prometheus
+}
+
+# filling_cache DIR COMMAND ARGS...: runs a command that fetches parts into DIR, when nobody else does.
+filling_cache() {
+    local dir=$1 lock
+    shift
     mkdir -p "$dir"
     exec {lock}>"$dir/lock"
     flock "$lock"
     rm -rf "$dir/apt"
+    "$@"
+    rm -rf "$dir/apt" "$dir/partial"
+    exec {lock}>&-
+}
+
+# Unpacks it into the cache and never installs it. The second run finds it there.
+fetch_promtool() {
+    filling_cache "$NETQOS_CACHE" fetch_part "$NETQOS_CACHE" promtool unpack_promtool
+}
+
+fetch_guest_parts() {
+    local dir=$1
     fetch_part "$dir" kernel-6.1 fetch_kernel 6.1
     fetch_part "$dir" kernel-6.12 fetch_kernel 6.12
     fetch_part "$dir" qemu-10.0 fetch_newer_qemu
-    rm -rf "$dir/apt" "$dir/partial"
-    exec {lock}>&-
+}
+
+# fetch_guest_artifacts [DIR]: kernels 6.1 and 6.12 with their modules and QEMU 10.0, unpacked below DIR
+# and never installed. The second run finds them there.
+fetch_guest_artifacts() {
+    local dir=${1:-$NETQOS_CACHE}
+    filling_cache "$dir" fetch_guest_parts "$dir"
     say "guest artifacts in $dir: $(sort -u "$dir"/*/versions | grep -E '^(linux-image|qemu-system-x86)' | paste -sd, | sed 's/,/, /g'); installed: $(qemu-system-x86_64 --version | head -n1)"
 }

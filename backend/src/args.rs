@@ -23,6 +23,7 @@ use crate::daemon::Privileges;
 use crate::logging;
 use crate::opener::{self, Policy};
 use crate::uplink::{IfName, TapConfig};
+use crate::web;
 
 /// What `--print-capabilities` prints (QEMU's `docs/interop/vhost-user.json`,
 /// `VHostUserBackendCapabilities`; a net back-end has no optional features there).
@@ -182,6 +183,11 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 
+    /// Tell metrics, and show them on a page, over HTTP at this address; a port alone is for this machine
+    /// only. There is no password
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<web::Address>,
+
     /// Open everything in this process, which then keeps its privileges and is in no sandbox
     #[arg(long)]
     no_opener: bool,
@@ -340,10 +346,14 @@ impl Args {
     /// # Errors
     /// A flag's value or the file is wrong, or there is no file to which more could be added.
     pub fn config_with(&self, more: Option<&str>) -> Result<Config, ConfigError> {
-        match self.config_file() {
-            Some(path) => Ok(Config::load_with(path, more)?),
-            None => Ok(one_guest::config(self.port()?, self.control.clone())?),
-        }
+        let config = match self.config_file() {
+            Some(path) => Config::load_with(path, more)?,
+            None => one_guest::config(self.port()?, self.control.clone())?,
+        };
+        Ok(Config {
+            metrics: self.metrics.or(config.metrics),
+            ..config
+        })
     }
 
     /// What the flags for one guest mean.

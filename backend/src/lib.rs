@@ -23,6 +23,8 @@
 //! - [`control`] is the protocol of the control socket, and its client.
 //! - [`logging`] writes the log, and keeps it from being flooded.
 //! - [`mod@import`] reads what other tools limit guests by.
+//! - [`metrics`] writes the counters as Prometheus reads them.
+//! - [`web`] tells the counters over HTTP.
 //! - [`daemon`] puts these together and runs until a signal.
 
 pub mod args;
@@ -34,6 +36,7 @@ pub mod file;
 pub mod import;
 pub mod listen;
 pub mod logging;
+pub mod metrics;
 pub mod opener;
 pub mod plan;
 pub mod poller;
@@ -42,3 +45,4 @@ pub mod session;
 pub mod shard;
 pub mod switch;
 pub mod uplink;
+pub mod web;

@@ -7,6 +7,8 @@ mod bad;
 mod command;
 #[path = "import/hook.rs"]
 mod hook;
+#[path = "import/order.rs"]
+mod order;
 #[path = "import/random.rs"]
 mod random;
 #[path = "import/samples.rs"]

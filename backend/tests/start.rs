@@ -28,6 +28,7 @@ fn config() -> Config {
             path: "control.sock".into(),
             group: None,
         }),
+        metrics: None,
         uplinks: vec![UplinkConfig {
             name: "uplink".to_owned(),
             kind: UplinkKind::Tap {

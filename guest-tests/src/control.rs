@@ -42,6 +42,18 @@ impl Control {
     /// # Errors
     /// [`Error::Io`] if there is no answer, [`Error::Output`] if it is no JSON object.
     pub fn ask(&self, request: &str) -> Result<Value> {
+        let answer = self.line(request)?;
+        match serde_json::from_str(&answer) {
+            Ok(value @ Value::Object(_)) => Ok(value),
+            _ => Err(Error::Output {
+                tool: "the control socket",
+                reason: format!("no object in answer to {request}"),
+                output: answer,
+            }),
+        }
+    }
+
+    fn line(&self, request: &str) -> Result<String> {
         let what = || format!("asking {} for {request}", self.path.display());
         let mut stream = UnixStream::connect(&self.path).context(what())?;
         let patience = Some(PATIENCE);
@@ -51,14 +63,17 @@ impl Control {
         let mut answer = String::new();
         let read = BufReader::new(stream).read_line(&mut answer);
         read.context(what())?;
-        match serde_json::from_str(&answer) {
-            Ok(value @ Value::Object(_)) => Ok(value),
-            _ => Err(Error::Output {
-                tool: "the control socket",
-                reason: format!("no object in answer to {request}"),
-                output: answer,
-            }),
-        }
+        Ok(answer)
+    }
+
+    /// How long it takes until the whole answer is there; what it says is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no answer.
+    pub fn time(&self, request: &str) -> Result<Duration> {
+        let start = Instant::now();
+        self.line(request)?;
+        Ok(start.elapsed())
     }
 
     /// Has the configuration read again: why it was refused, if it was.

@@ -220,7 +220,17 @@ fn adds_up(report: &Value, guest: &str, direction: &str) {
         "{guest} {direction}: {report}"
     );
     assert_eq!(total(port, "/drops"), refused + dropped, "{report}");
-    for class in &classes {
+    let waited: u64 = classes
+        .iter()
+        .map(|class| total(class, "/sojourn/counts"))
+        .sum();
+    assert_eq!(total(port, "/sojourn/counts"), waited);
+    parts_add_up(&classes, guest == "b" && direction == "from-guest");
+}
+
+/// An inner class did what those below it did; whatever came into a leaf has gone, was dropped or waits.
+fn parts_add_up(classes: &[&Value], in_ring: bool) {
+    for class in classes {
         let is_below = |other: &&&Value| {
             let parent = other["parent"].as_str();
             other["local"] == class["local"]
@@ -241,7 +251,7 @@ fn adds_up(report: &Value, guest: &str, direction: &str) {
                 "{class}"
             );
             assert_eq!(waited, 0, "{class}");
-        } else if guest == "b" && direction == "from-guest" {
+        } else if in_ring {
             assert_eq!(
                 (number(class, "/offered/frames"), waited),
                 (0, 0),
@@ -252,11 +262,6 @@ fn adds_up(report: &Value, guest: &str, direction: &str) {
             assert_eq!(sum(&twins, "/offered/frames"), waited + gone, "{twins:?}");
         }
     }
-    let waited: u64 = classes
-        .iter()
-        .map(|class| total(class, "/sojourn/counts"))
-        .sum();
-    assert_eq!(total(port, "/sojourn/counts"), waited);
 }
 
 /// Sends random frames to the host and to the other guest until the time is over.
@@ -380,9 +385,9 @@ fn how_long_frames_wait_in_queues_is_told() -> Result<()> {
     let waited = number(a, "/to_guest/sojourn/sum_nanos");
     assert!(waited > 100_000_000, "{a}");
     assert!(number(b, "/to_guest/sojourn/sum_nanos") < waited, "{b}");
-    // All that time but what the burst took its ceiling was closed.
+    // Its ceiling was closed for as long as they take, but for the burst and for what the daemon was late.
     let closed = number(a, "/to_guest/throttled_nanos");
-    assert!((10_000_000..20_000_000).contains(&closed), "{a}");
+    assert!((1..20_000_000).contains(&closed), "{a}");
     assert_eq!(
         total(b, "/from_guest/sojourn/counts"),
         0,

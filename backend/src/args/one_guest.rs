@@ -44,6 +44,7 @@ pub(super) fn config(port: PortConfig, control: Option<PathBuf>) -> Result<Confi
         poll: port.poll,
         pool_bytes: DEFAULT_POOL_BYTES,
         control: control.map(|path| ControlConfig { path, group: None }),
+        metrics: None,
         uplinks: vec![uplink],
         guests: vec![guest],
     };

@@ -18,6 +18,7 @@ use crate::file::settings::{FlowsKeys, Limit, QueueKey, Spelt, class_keys};
 use crate::file::text::At;
 use crate::file::tree::OvercommitKey;
 use crate::file::value::{OneOrMore, OrNone, Spelled, Written};
+use crate::web;
 
 /// What netqos-vhost serves: uplinks, and the guests behind them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,6 +39,9 @@ pub(crate) struct FileKeys {
     /// A group, by its name or number, whose members may use netqosctl as well. Absent: only root
     /// and the daemon's own user may.
     pub(crate) control_group: Option<At<Written<String>>>,
+    /// Where HTTP clients find metrics, and browsers a page that shows them: ADDR:PORT, or a port
+    /// that only this machine can reach. There is no password. Absent: nowhere.
+    pub(crate) metrics: Option<At<Written<web::Address>>>,
     /// Where frames leave: `[uplink.NAME]`, or `[[uplink]]` with a name; in one file only one of them.
     #[serde(default)]
     pub(crate) uplink: Named<UplinkKeys>,
@@ -203,6 +207,11 @@ class_keys! {
 /// A network, or an address alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Network(pub(crate) IpNet);
+
+impl Spelled for web::Address {
+    const EXAMPLES: &'static [&'static str] = &["127.0.0.1:9555", "9555", "[::]:9555"];
+    const LEAST: Option<u64> = Some(0);
+}
 
 impl FromStr for Network {
     type Err = String;

@@ -84,6 +84,7 @@ pub(super) fn load(source: Text, more: Option<Text>) -> Result<Config, FileError
         poll: poll(&main)?,
         pool_bytes: pool(&main)?,
         control: control(&main)?,
+        metrics: main.keys.metrics.as_ref().map(|address| address.0),
         uplinks: uplinks.configs.clone(),
         guests: std::mem::take(&mut guests.configs),
     };
@@ -205,6 +206,7 @@ fn check_drop_in(file: &File) -> Result<(), FileError> {
     main_only("poll_us", place(keys.poll_us.as_ref().map(|at| at.span())))?;
     main_only("pool", place(keys.pool.as_ref().map(|at| at.span())))?;
     main_only("control", place(keys.control.as_ref().map(|at| at.span())))?;
+    main_only("metrics", place(keys.metrics.as_ref().map(|at| at.span())))?;
     main_only(
         "control_group",
         place(keys.control_group.as_ref().map(|at| at.span())),

@@ -60,6 +60,7 @@ use crate::args::{ArgsError, FrontEnd, MacAddr};
 use crate::file::FileError;
 use crate::file::text::Text;
 use crate::uplink::IfName;
+use crate::web;
 
 /// Bytes of frames that the shard may hold in memory, unless the configuration says.
 pub const DEFAULT_POOL_BYTES: u64 = 64 << 20;
@@ -76,6 +77,8 @@ pub struct Config {
     pub pool_bytes: u64,
     /// The control socket; none if unset.
     pub control: Option<ControlConfig>,
+    /// Where metrics are told over HTTP; nowhere if unset.
+    pub metrics: Option<web::Address>,
     /// Where frames leave, by name; no name twice.
     pub uplinks: Vec<UplinkConfig>,
     /// The guests; no name, socket or address twice.

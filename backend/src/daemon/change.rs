@@ -129,6 +129,11 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 "how long to poll changes when the daemon is restarted"
             );
         }
+        if self.generation > 1 && old.metrics != new.metrics {
+            log::warn!(
+                "event=not-applied: where metrics are told changes when the daemon is restarted"
+            );
+        }
         // The next reload tries them again, as new ones.
         new.guests.retain(|guest| !unserved.contains(&guest.name));
         self.config = Rc::new(new);

@@ -31,6 +31,7 @@ mod token;
 
 use std::fmt::Display;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -56,6 +57,7 @@ use crate::poller::{Interest, Poller, monotonic_nanos};
 use crate::sandbox::{self, SandboxConfig, SandboxError};
 use crate::shard::{PortId, ShardGone};
 use crate::uplink::LinkMonitor;
+use crate::web::{self, WebError};
 
 pub use self::entrance::EntranceError;
 pub use self::service::ServiceError;
@@ -84,6 +86,9 @@ pub enum DaemonError {
     /// The system is out of something the daemon needs from the start.
     #[error("cannot set up {0}: {1}; check the limits on open files, threads and memory")]
     System(&'static str, #[source] io::Error),
+    /// Metrics cannot be told over HTTP.
+    #[error(transparent)]
+    Metrics(#[from] WebError),
     /// The packet thread ended by itself.
     #[error(transparent)]
     Shard(#[from] ShardGone),
@@ -140,6 +145,7 @@ pub fn run<E: Display>(
     poller
         .add(signals.fd(), Token::Signals.encode(), Interest::READ)
         .map_err(system("epoll"))?;
+    let metrics = config.metrics.map(web::Listener::bind).transpose()?;
     let opener = match &privileges {
         Privileges::GivenUp { .. } => Opener::start(),
         Privileges::Kept(_) => Ok(Opener::direct()),
@@ -185,6 +191,8 @@ pub fn run<E: Display>(
         watchdog: Watchdog::asked_for(),
         ended: false,
     };
+    let metrics = metrics.map(|listener| daemon.tell_metrics(listener));
+    let metrics = metrics.transpose()?;
     if let Err(error) = daemon.change(config, inherited) {
         // There is nothing to give back, and one error is enough.
         let _ = daemon.service.end();
@@ -194,6 +202,7 @@ pub fn run<E: Display>(
     notify::ready();
     daemon.feed_watchdog(Instant::now());
     let served = daemon.serve();
+    drop(metrics);
     let finished = daemon.finish();
     served.and(finished)
 }
@@ -247,6 +256,24 @@ struct Daemon<R> {
 }
 
 impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
+    /// Starts to tell metrics over HTTP, to whoever comes to the listener.
+    fn tell_metrics(&mut self, listener: web::Listener) -> Result<web::Server, DaemonError> {
+        let system = |error| DaemonError::System("metrics", error);
+        let (ours, theirs) = UnixStream::pair().map_err(system)?;
+        self.control.adopt(ours, &self.poller).map_err(system)?;
+        let address = listener.address();
+        let server = listener.serve(theirs)?;
+        log::info!(metrics:% = format_args!("http://{address}/"); "");
+        if !address.ip().to_canonical().is_loopback() {
+            log::warn!(
+                event = "metrics-exposed";
+                "whoever reaches {address} can read the guests' names and \
+                 counters, without a password; an address of loopback is for this machine only"
+            );
+        }
+        Ok(server)
+    }
+
     fn serve(&mut self) -> Result<(), DaemonError> {
         let system = |error| DaemonError::System("epoll", error);
         let mut ready = Vec::new();

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::Daemon;
 use super::control::answer::{self, Answer};
 use crate::config::{self, Config, guest_file};
-use crate::control::answer::{Pong, Trees};
+use crate::control::answer::{Metrics, Pong, Trees};
 use crate::control::{Applied, Event, Refusal, Request, VERSION};
 use crate::logging::OPERATOR;
+use crate::metrics::{self, Format};
 use crate::shard::ShardGone;
 
 /// What a change came to, or why there is none.
@@ -26,6 +27,9 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 generation: self.generation,
             }),
             Request::Report { guests, classes } => answered(self.report(&guests, classes)?),
+            Request::Metrics {} => answered(self.report(&[], true)?.map(|report| Metrics {
+                text: metrics::text(report, Format::OpenMetrics),
+            })),
             Request::Trees {} => answer::done(Trees {
                 text: self.config.trees(),
                 generation: self.generation,
@@ -81,7 +85,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 direction,
                 frame,
             } => answered(self.explain(&guest, direction, &frame)?),
-            Request::Metrics {} | Request::Capture { .. } => answer::refused("not served"),
+            Request::Capture { .. } => answer::refused("not served"),
         })
     }
 

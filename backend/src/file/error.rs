@@ -103,10 +103,14 @@ impl From<ConfigFault> for Fault {
 
 /// Of these words the one that was probably meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |known: &&str| strsim::damerau_levenshtein(word, known);
-    let nearest = known.into_iter().min_by_key(distance)?;
+    let length = word.chars().count();
     // A third of it wrong is a slip; more is another word.
-    (distance(&nearest) <= word.chars().count().div_ceil(3)).then_some(nearest)
+    let most = length.div_ceil(3);
+    let distance = |known: &&str| strsim::damerau_levenshtein(word, known);
+    // What is that much longer or shorter need not be compared, which takes long for a long word.
+    let alike = |known: &&str| known.chars().count().abs_diff(length) <= most;
+    let nearest = known.into_iter().filter(alike).min_by_key(distance)?;
+    (distance(&nearest) <= most).then_some(nearest)
 }
 
 /// A parser's message about a key or word that is not known, made to name the nearest one instead of

@@ -1,6 +1,8 @@
 //! Amounts in other tools' units, made into ours. What does not come out even is rounded down: no limit
 //! gets looser.
 
+use std::ops::RangeInclusive;
+
 use qos::{Burst, Framing, PacketRate, Rate};
 
 use super::{ImportError, Place};
@@ -65,6 +67,14 @@ pub(super) fn packets(
 pub(super) fn burst(amount: u64, bits: u64) -> Burst {
     let bytes = product(amount, bits) / 8;
     Burst::Bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+/// The quantum by which HTB shares what is left over, in bytes, where none is written: the rate's bytes by
+/// `r2q`, 10, within what the kernel bounds that by (`htb_change_class` of net/sched/sch_htb.c).
+pub(super) fn quantum(bits_per_second: u64) -> u32 {
+    const QUANTA: RangeInclusive<u64> = 1000..=200_000;
+    let bytes = (bits_per_second / 8 / 10).clamp(*QUANTA.start(), *QUANTA.end());
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Never too large.

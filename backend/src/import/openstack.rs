@@ -3,8 +3,8 @@
 //! Service (QoS)").
 //!
 //! - `max_kbps` and `min_kbps` are **kilobits** (1000) per second; `max_burst_kbps`, for all its name, is
-//!   an amount of kilobits, and where it is zero or absent the agents make it 80 % of what `max_kbps`
-//!   carries in a second (`DEFAULT_BURST_RATE` of neutron/services/qos/constants).
+//!   an amount of kilobits. Where it is zero or absent the agents make egress' 80 % of what `max_kbps` carries
+//!   in a second (`DEFAULT_BURST_RATE` of neutron_lib/services/qos/constants.py), and ingress' none.
 //! - `max_kpps` and `max_burst_kpps` are thousands of packets.
 //! - The directions are the guest's: `egress`, the default, is what it **sends**.
 //! - For Open vSwitch the agent limits egress by a policer, which counts packets without their Ethernet
@@ -164,7 +164,10 @@ impl<'a> Rule<'a> {
 
 fn rule(guest: &mut Guest, rule: &Rule<'_>) -> Result<(), ImportError> {
     match rule.kind.as_str() {
-        "bandwidth_limit" => bandwidth_limit(limits(guest, rule.direction()?), rule),
+        "bandwidth_limit" => {
+            let direction = rule.direction()?;
+            bandwidth_limit(limits(guest, direction), direction, rule)
+        }
         "minimum_bandwidth" => {
             let limits = limits(guest, rule.direction()?);
             let (kbps, place) = rule.needed("min_kbps", "Min Kbps")?;
@@ -205,7 +208,11 @@ fn limits(guest: &mut Guest, direction: Direction) -> &mut Limits {
     limits
 }
 
-fn bandwidth_limit(limits: &mut Limits, rule: &Rule<'_>) -> Result<(), ImportError> {
+fn bandwidth_limit(
+    limits: &mut Limits,
+    direction: Direction,
+    rule: &Rule<'_>,
+) -> Result<(), ImportError> {
     let (kbps, place) = rule.needed("max_kbps", "Max Kbps")?;
     if kbps == 0 {
         limits.note("max_kbps of 0: no limit");
@@ -213,10 +220,11 @@ fn bandwidth_limit(limits: &mut Limits, rule: &Rule<'_>) -> Result<(), ImportErr
     }
     limits.ceil = Some(multiple(&place, kbps, KILOBIT)?);
     let kbits = rule.number("max_burst_kbps", "Max Burst Kbits")?;
-    limits.cburst = Some(match kbits {
-        Some((kbits @ 1.., _)) => burst(kbits, KILOBIT),
-        _ => burst(kbps, KILOBIT * 8 / 10),
-    });
+    limits.cburst = match (kbits, direction) {
+        (Some((kbits @ 1.., _)), _) => Some(burst(kbits, KILOBIT)),
+        (_, Direction::FromGuest) => Some(burst(kbps, KILOBIT * 8 / 10)),
+        (_, Direction::ToGuest) => None,
+    };
     Ok(())
 }
 

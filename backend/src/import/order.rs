@@ -44,10 +44,10 @@ pub(super) fn put(imported: &mut Imported) -> Result<(), ImportError> {
         for direction in Direction::BOTH {
             let name = guest.name.clone();
             branch(guest, direction).map_err(|class| {
-                let place = Place::default();
+                let place = Place::default().key(&format!("guest {name}"));
                 place.value(
                     class,
-                    format!("a guest ({name}) has {LEVELS} levels of classes at most"),
+                    format_args!("at most {LEVELS} levels of classes lie below a guest"),
                 )
             })?;
         }

@@ -5,9 +5,9 @@
 //!   interface: of a guest's, what it **sends**. `ingress_policing_burst` is in kilobits, 8000 where it is
 //!   zero; `ingress_policing_kpkts_rate` and `_burst` are thousands of packets, 16 where the burst is zero.
 //! - `max-rate` and `min-rate` of linux-htb are in **bits** per second and `burst` in bits; they limit what
-//!   leaves the port: of a guest's, what it **receives**. The smaller `priority` comes first, and queues
-//!   share by equal quanta (`htb_setup_class__` of lib/netdev-linux.c). What OpenFlow puts into no queue is
-//!   in queue 0.
+//!   leaves the port: of a guest's, what it **receives**. The smaller `priority` comes first, and of what is
+//!   left over queues get by their `min-rate`: HTB's quantum is a tenth of it (`htb_setup_class__` of
+//!   lib/netdev-linux.c). What OpenFlow puts into no queue is in queue 0, which is there without a record too.
 //! - `cir` of egress-policer is in **bytes** per second, `cbs` in bytes.
 //! - Policers count packets without their Ethernet header: in the kernel, where it is taken off before
 //!   ingress filters see the packet (`sch_handle_ingress` of net/core/dev.c), and for DPDK
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use qos::PacketBurst;
 
 use self::database::{Database, Record, Table};
-use super::amount::{FRAME, PACKET, burst, multiple, packets, product};
+use super::amount::{FRAME, PACKET, burst, multiple, packets, product, quantum};
 use super::{Behind, Branch, Class, Guest, ImportError, Imported, Limits, Met, Place, device};
 use crate::config::VlanConfig;
 
@@ -163,6 +163,10 @@ impl Reader<'_> {
         if !queues.contains_key(&DEFAULT_QUEUE) {
             branch.classes.push(Class {
                 name: default.clone(),
+                limits: Limits {
+                    weight: Some(quantum(0)),
+                    ..Limits::default()
+                },
                 ..Class::default()
             });
         }
@@ -177,7 +181,7 @@ impl Reader<'_> {
 /// A queue's class.
 fn class(number: u64, queue: &Record) -> Result<Class, ImportError> {
     let mut limits = Limits {
-        weight: Some(1),
+        weight: Some(quantum(queue.config("min-rate")?.map_or(0, |(min, _)| min))),
         ..Limits::default()
     };
     if let Some((min, place)) = queue.config("min-rate")?.filter(|(min, _)| *min > 0) {

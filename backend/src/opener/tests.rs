@@ -34,6 +34,7 @@ fn load(file: &Path) -> Result<Policy, String> {
         poll: Duration::ZERO,
         pool_bytes: 0,
         control: None,
+        metrics: None,
         uplinks: Vec::new(),
         guests: Vec::new(),
     };

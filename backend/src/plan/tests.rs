@@ -48,6 +48,7 @@ fn config(ceil: Option<&str>, guests: Vec<GuestConfig>) -> Config {
         poll: std::time::Duration::ZERO,
         pool_bytes: DEFAULT_POOL_BYTES,
         control: None,
+        metrics: None,
         uplinks: vec![UplinkConfig {
             name: "wan".to_owned(),
             kind: UplinkKind::None,

@@ -25,6 +25,7 @@ impl Lan {
         while let Some(grant) = self.from.engine.peek(turn.now.time()) {
             if frames >= VISIT_FRAMES || bytes >= VISIT_BYTES {
                 self.from.engine.abort(Hold::Later);
+                self.collect(true, turn);
                 return Progress::More;
             }
             let sent = match (grant.frame, self.from.owner(grant.leaf)) {

@@ -51,6 +51,7 @@ impl Lan {
                 break;
             }
             if frames >= VISIT_FRAMES || bytes >= VISIT_BYTES {
+                self.collect(false, turn);
                 return Progress::More;
             }
             turn.now = Now::read();

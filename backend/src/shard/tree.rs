@@ -320,3 +320,6 @@ fn fold(hash: u64) -> u32 {
     let [a, b, c, d, e, f, g, h] = hash.to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d]) ^ u32::from_ne_bytes([e, f, g, h])
 }
+
+#[cfg(test)]
+mod tests;

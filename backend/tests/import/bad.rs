@@ -87,6 +87,13 @@ const BAD: &[(Kind, &str, &str)] = &[
     ),
     (
         Kind::Tc,
+        "class htb 1:1 root rate 1mbit\nclass htb 1:2 parent 1:1 rate 1mbit\nclass htb 1:3 parent 1:2 rate 1mbit\n\
+         class htb 1:4 parent 1:3 rate 1mbit\nclass htb 1:5 parent 1:4 rate 1mbit\n\
+         class htb 1:6 parent 1:5 rate 1mbit\nclass htb 1:7 parent 1:6 rate 1mbit",
+        "guest tc: `1-7`: at most 5 levels of classes lie below a guest",
+    ),
+    (
+        Kind::Tc,
         "tc qdisc add dev tap0 root tbf burst 10k",
         "line 1: rate is missing: a token bucket",
     ),

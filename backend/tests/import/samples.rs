@@ -244,15 +244,15 @@ fn ovs_polices_what_a_guest_sends_in_packets_and_queues_what_it_receives_in_fram
                 "vif1.0",
                 ToGuest,
                 "queue123",
-                "rate 4000000, ceil 10000000, weight 1",
+                "rate 4000000, ceil 10000000, weight 50000",
             ),
             (
                 "vif1.0",
                 ToGuest,
                 "queue234",
-                "ceil 20000000, cburst Bytes(200000), weight 1, prio 3",
+                "ceil 20000000, cburst Bytes(200000), weight 1000, prio 3",
             ),
-            ("vif1.0", ToGuest, "queue0", ""),
+            ("vif1.0", ToGuest, "queue0", "weight 1000"),
             // The one rate of Open vSwitch in bytes.
             (
                 "vhost3",
@@ -290,9 +290,9 @@ fn ovs_records_as_they_are_listed_refer_to_each_other() {
                 "vnet4",
                 ToGuest,
                 "queue0",
-                "rate 10000000, ceil 50000000, weight 1",
+                "rate 10000000, ceil 50000000, weight 125000",
             ),
-            ("vnet4", ToGuest, "queue1", "rate 30000000, weight 1"),
+            ("vnet4", ToGuest, "queue1", "rate 30000000, weight 200000"),
         ],
     );
 }
@@ -361,12 +361,12 @@ fn openstack_counts_kilobits_and_calls_what_the_guest_sends_egress() {
         "openstack.json",
         &[
             ("gold-tier", FromGuest, "", sent),
-            // A burst of zero is 80 % of a second.
+            // A burst of zero is none this way, and 80 % of a second the other.
             (
                 "gold-tier",
                 ToGuest,
                 "",
-                "ceil 50000000, cburst Bytes(5000000), overhead 0 least 0",
+                "ceil 50000000, overhead 0 least 0",
             ),
         ],
     );
@@ -375,6 +375,15 @@ fn openstack_counts_kilobits_and_calls_what_the_guest_sends_egress() {
         Kind::Openstack,
         "openstack-rules.json",
         &[("policy", ToGuest, "", received)],
+    );
+    let unsaid = config(
+        Kind::Openstack,
+        r#"[{"type": "bandwidth_limit", "max_kbps": 1000}]"#,
+    );
+    let got = limits(guest(&unsaid, "policy"), FromGuest, "");
+    assert_eq!(
+        got,
+        "ceil 1000000, cburst Bytes(100000), overhead -14 least 0"
     );
     let config = config(Kind::Openstack, &sample_text("openstack.json"));
     let rules = &guest(&config, "gold-tier").from_guest.rules.programs[0].rules;

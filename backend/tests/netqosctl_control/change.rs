@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 use netqos::control::{Applied, Conflict, Difference, Direction, Edit, Refusal, Request};
 use serde_json::json;
@@ -69,6 +71,12 @@ fn both_directions_are_tried_before_either_is_changed() {
     });
     let output = stub.run(&["set", "vm1:voice", "both", "ceil=10mbit", "weight="]);
     assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        out(&output),
+        "~ guest vm1\n    ~ from-guest voice ceil 1gbit -> 10mbit\n    \
+         ~ from-guest voice ceil 1gbit -> 10mbit\n\
+         Done: guests 1 changed. Generation 42 runs.\n"
+    );
     assert_eq!(
         stub.requests(),
         [
@@ -232,4 +240,27 @@ fn guests_are_held_let_go_and_kicked_in_silence() {
         guest: "vm1".to_owned(),
     };
     assert_eq!(stub.requests(), [pause(true), pause(false), kick]);
+}
+
+#[test]
+fn a_configuration_may_come_from_another_program() {
+    let stub = Stub::says(unchanged());
+    let mut command = stub.command(&["apply", "-"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"poll_us = 4\n")
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    let requests = stub.requests();
+    assert!(
+        matches!(&requests[..], [Request::Apply { text, .. }] if text == "poll_us = 4\n"),
+        "{requests:?}"
+    );
 }

@@ -1,14 +1,14 @@
 //! `set`, `apply` and `reload`: changes of what is served.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 
-use netqos::control::{Applied, Client, Direction, Request};
+use netqos::control::{Applied, Client, Difference, Direction, Request};
 
 use crate::cli::{Apply, Careful, Set};
 use crate::diff;
 use crate::failure::{Failure, InputError};
+use crate::input;
 
 /// The generation that a change is for: that which runs, unless the operator names one.
 fn generation(daemon: &mut Client, careful: &Careful) -> Result<u64, Failure> {
@@ -28,10 +28,7 @@ pub(crate) fn apply(
     out: &mut impl Write,
     args: &Apply,
 ) -> Result<(), Failure> {
-    let text = fs::read_to_string(&args.file).map_err(|error| InputError::Read {
-        path: args.file.clone(),
-        error,
-    })?;
+    let text = input::read(&args.file)?;
     // The daemon's directory is another: includes are relative to the file.
     let path = std::path::absolute(&args.file).unwrap_or_else(|_| args.file.clone());
     let request = Request::Apply {
@@ -88,5 +85,24 @@ fn add(whole: &mut Applied, more: Applied) {
     whole.added = whole.added.max(more.added);
     whole.removed = whole.removed.max(more.removed);
     whole.changed = whole.changed.max(more.changed);
-    whole.differences.extend(more.differences);
+    for difference in more.differences {
+        match (whole.differences.last_mut(), difference) {
+            (
+                Some(Difference::Changed {
+                    guest: before,
+                    edits,
+                    ends_session,
+                }),
+                Difference::Changed {
+                    guest,
+                    edits: more,
+                    ends_session: why,
+                },
+            ) if *before == guest => {
+                edits.extend(more);
+                *ends_session = ends_session.take().or(why);
+            }
+            (_, difference) => whole.differences.push(difference),
+        }
+    }
 }

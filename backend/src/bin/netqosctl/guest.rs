@@ -1,7 +1,6 @@
 //! `guest`: add, remove, hold and list guests.
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 use netqos::control::{Client, PortReport, Request};
@@ -10,6 +9,7 @@ use toml::{Table, Value};
 use crate::cli::{Add, AddKeys, Guest};
 use crate::diff;
 use crate::failure::{Failure, InputError};
+use crate::input;
 use crate::number::count;
 use crate::plain::{Done, do_it};
 use crate::text::{HEAD, fit, printable};
@@ -53,23 +53,12 @@ fn keys(args: &Add) -> Result<String, InputError> {
             path: path.clone(),
             error: Box::new(error),
         };
-        let more: Table = read(path)?.parse().map_err(toml)?;
+        let more: Table = input::read(path)?.parse().map_err(toml)?;
         for (key, value) in more {
             merge(&mut table, key, value, path)?;
         }
     }
     Ok(table.to_string())
-}
-
-fn read(path: &Path) -> Result<String, InputError> {
-    let text = match path.as_os_str() == "-" {
-        true => io::read_to_string(io::stdin().by_ref()),
-        false => fs::read_to_string(path),
-    };
-    text.map_err(|error| InputError::Read {
-        path: path.to_owned(),
-        error,
-    })
 }
 
 /// Adds a key; a table that is there already takes the keys of another in.
@@ -166,6 +155,8 @@ fn list(out: &mut impl Write, ports: &[PortReport]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn add(file: &str) -> Result<String, InputError> {

@@ -11,7 +11,9 @@ mod explain;
 mod failure;
 mod generate;
 mod guest;
+mod help;
 mod import;
+mod input;
 mod json;
 mod number;
 mod packet;
@@ -24,7 +26,7 @@ mod table;
 mod text;
 mod top;
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,6 +34,7 @@ use netqos::control::{Client, ClientError};
 
 use cli::{Cli, Command};
 use failure::Failure;
+use text::{PLAIN, paragraph};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -72,7 +75,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
 /// Says why, and after a conflict what others have changed. Whether that can be said changes nothing.
 fn complain(failure: &Failure) {
     let mut err = anstream::stderr().lock();
-    let _ = writeln!(err, "netqosctl: {failure}");
+    // Programs get the sentence as one line.
+    let _ = match io::stderr().is_terminal() {
+        true => paragraph(&mut err, PLAIN, ["netqosctl: ", "  "], &failure.to_string()),
+        false => writeln!(err, "netqosctl: {failure}"),
+    };
     if let Failure::Daemon(ClientError::Refused(refusal)) = failure
         && let Some(conflict) = &refusal.conflict
     {

@@ -326,6 +326,19 @@ mod tests {
     }
 
     #[test]
+    fn one_of_our_own_has_no_deadline_before_or_after_an_answer() {
+        let (mut theirs, ours) = UnixStream::pair().unwrap();
+        let now = Instant::now();
+        let mut caller = Caller::patient(ours, now);
+        assert_eq!(caller.deadline(), None);
+        theirs.write_all(b"{\"do\":\"ping\"}\n").unwrap();
+        let ping = Turn::Request(Request::Ping {});
+        assert_eq!(caller.turn(now).unwrap(), ping);
+        caller.answer(b"pong\n", now).unwrap();
+        assert_eq!(caller.deadline(), None);
+    }
+
+    #[test]
     fn one_that_hangs_up_is_over() {
         let (theirs, mut caller, now) = pair();
         drop(theirs);

@@ -179,3 +179,6 @@ const fn word(state: State) -> &'static str {
         State::Blocked => "blocked",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,11 @@
 //! Makes a guest of what a device has.
 
-use qos::{ClassId, Framing, Rate};
+use qos::{ClassId, Framing};
 
 use super::{Device, HtbClass};
 use crate::config::Direction;
+use crate::import::amount::quantum;
 use crate::import::{Branch, Class, Guest, ImportError, Limits, Place, device};
-
-/// Divisor of a rate in bytes that makes it a quantum (`r2q`), and what the kernel bounds that by
-/// (`htb_change_class` of net/sched/sch_htb.c).
-const RATE_TO_QUANTUM: u64 = 10;
-const QUANTA: std::ops::RangeInclusive<u64> = 1000..=200_000;
 
 /// The last of our priorities; HTB has eight.
 const LAST_PRIO: u8 = 3;
@@ -170,7 +166,12 @@ impl<'a> Tree<'a> {
     fn weight(&self, class: &HtbClass) -> Option<u32> {
         let mut siblings = self.classes.iter().filter(|it| it.parent == class.parent);
         siblings.find(|it| it.quantum.is_some())?;
-        Some(class.quantum.unwrap_or_else(|| quantum(class.rate)).max(1))
+        Some(
+            class
+                .quantum
+                .unwrap_or_else(|| quantum(class.rate.bits_per_second()))
+                .max(1),
+        )
     }
 
     /// The leaf of what no filter takes.
@@ -192,11 +193,6 @@ impl<'a> Tree<'a> {
             .next_back()
             .map_or_else(String::new, |class| name(class.id))
     }
-}
-
-fn quantum(rate: Rate) -> u32 {
-    let bytes = rate.bits_per_second() / 8 / RATE_TO_QUANTUM;
-    u32::try_from(bytes.clamp(*QUANTA.start(), *QUANTA.end())).unwrap_or(u32::MAX)
 }
 
 /// A class's name: a colon cannot be in one.

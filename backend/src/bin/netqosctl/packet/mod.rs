@@ -142,6 +142,8 @@ impl Packet {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const GUEST: Option<[u8; 6]> = Some([0x52, 0x54, 0, 0, 0, 7]);
@@ -266,6 +268,19 @@ mod tests {
         ] {
             let error = error(words);
             assert!(error.contains(says), "{words}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_and_no_bytes_are_too_much_for_it(
+            words in "((udp|tcp|arp|ip|icmp6?|len|vlan|dscp|>|src|hex:|[0-9a-f.:\\[\\]]{1,12}) ?){0,8}",
+            bytes in any::<Vec<u8>>(),
+        ) {
+            if let Ok(frame) = Packet::parse(&[words]).and_then(|packet| packet.bytes(None, true)) {
+                prop_assert!(!summary(&frame).is_empty());
+            }
+            prop_assert!(!summary(&bytes).is_empty());
         }
     }
 }

@@ -6,6 +6,8 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
 
+use super::columns::Columns;
+use super::help::HELP;
 use super::picture::{Row, Way};
 use super::screen::{Screen, Sort};
 use crate::number::{count, time};
@@ -23,71 +25,6 @@ const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
 const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
 const TITLE: Style = Style::new().add_modifier(Modifier::REVERSED);
-
-const HELP: [&str; 17] = [
-    "Each guest has one line, each direction the same columns:",
-    "  rate      bit/s on the wire, since the last refresh",
-    "  of limit  that rate, as a part of the ceil; a class without one",
-    "            has its guest's",
-    "  shr       of what its uplink carries; of a class: of what its guest has",
-    "  p99       99 of 100 frames waited less than this in our queues",
-    "  drops     frames dropped a second",
-    "",
-    "  up down pgup pgdn home end   choose a guest or class",
-    "  enter     show the guest's classes, or hide them",
-    "  n f t d x order by name, from-guest rate, to-guest rate, p99, drops",
-    "  /         only guests whose name has this in it; esc ends that",
-    "  p         hold the picture, or go on",
-    "  q         quit",
-    "",
-    "A + or - before a name: classes can be shown, or are. ~: no front-end is",
-    "connected. =: the guest is paused. Any key ends this help.",
-];
-
-/// Which columns there are, and how wide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Columns {
-    name: usize,
-    limit: bool,
-    bar: usize,
-    share: bool,
-}
-
-impl Columns {
-    /// The columns of a screen so wide.
-    fn new(width: u16) -> Self {
-        let width = usize::from(width);
-        let mut columns = Self {
-            name: 14,
-            limit: width >= 94,
-            bar: if width >= 70 { 8 } else { 0 },
-            share: width >= 80,
-        };
-        let mut room = width.saturating_sub(columns.width());
-        let longer = room.min(10);
-        columns.name += longer;
-        room -= longer;
-        if columns.bar > 0 {
-            let wider = (room / 2).min(16);
-            columns.bar += wider;
-            room -= 2 * wider;
-        }
-        columns.name += room.min(30);
-        columns
-    }
-
-    const fn width(self) -> usize {
-        self.name + 2 * self.one_way()
-    }
-
-    /// The width of one direction, with the space before it.
-    const fn one_way(self) -> usize {
-        let limit = if self.limit { 7 } else { 0 };
-        let bar = if self.bar > 0 { self.bar + 1 } else { 0 };
-        let share = if self.share { 5 } else { 0 };
-        7 + limit + bar + share + 6 + 6
-    }
-}
 
 /// One line being written.
 struct Pen<'a> {

@@ -3,8 +3,10 @@
 //! [`feed`] asks the daemon on a thread of its own, [`picture`] makes rates of what it says, [`screen`]
 //! is what the operator chose by keys, and [`draw`] puts both into cells; only this file has a terminal.
 
+mod columns;
 mod draw;
 mod feed;
+mod help;
 mod picture;
 #[cfg(test)]
 mod sample;
