@@ -4,6 +4,7 @@
 //! One thread owns the sessions of all ports, and the control socket; the shard has its own. The
 //! engine of a session runs on a thread of the vhost-user-backend crate.
 
+mod capture;
 mod change;
 mod control;
 mod deadlines;
@@ -313,6 +314,9 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                     .take_arrivals(&self.poller, &mut self.timers, now);
             }
             Token::Caller(place) => self.take_request(place)?,
+            Token::Capture(place) => {
+                self.control.captured(place, &self.poller, &mut self.timers);
+            }
             Token::Entrance(id) => self.port_turn(id, Port::take_arrivals),
             Token::FrontEnd(id) => self.port_turn(id, |port, means| {
                 port.session_turn(means, Live::front_end_ready);

@@ -85,7 +85,19 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 direction,
                 frame,
             } => answered(self.explain(&guest, direction, &frame)?),
-            Request::Capture { .. } => answer::refused("not served"),
+            Request::Capture {
+                guest,
+                class,
+                direction,
+                snap,
+                frames,
+            } => match self.capture(&guest, class.as_deref(), direction, snap, frames)? {
+                Ok(capturing) => {
+                    let begun = self.control.capture(place, capturing, &self.poller);
+                    answered(begun.map(|()| nothing()))
+                }
+                Err(error) => answer::refused(error),
+            },
         })
     }
 

@@ -12,11 +12,13 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
+use qos::ClassId;
+
 use self::ports::only_address;
 use super::offer;
 use super::opening::Opening;
 use crate::args::MacAddr;
-use crate::config::{Config, GuestConfig, UplinkConfig, UplinkKind};
+use crate::config::{Config, GuestConfig, GuestTree, UplinkConfig, UplinkKind};
 use crate::logging::OPERATOR;
 use crate::opener::OpenerError;
 use crate::plan::{self, Ids, LanPlan};
@@ -153,6 +155,12 @@ impl Service {
     /// The way to one port.
     pub(super) fn port(&self, id: PortId) -> PortHandle {
         self.shard.port(id)
+    }
+
+    /// The ids below the uplink of a guest's classes, in their order.
+    pub(super) fn class_ids(&self, guest: &GuestConfig, tree: &GuestTree) -> Vec<ClassId> {
+        let pairs = self.ids.known(guest, tree).into_iter();
+        pairs.map(|[uplink, _]| uplink).collect()
     }
 
     /// Opens what a change needs. When it fails, nothing is left behind and nothing has changed.

@@ -15,6 +15,8 @@ pub(super) enum Token {
     Opener,
     /// The connection at this place of the control socket.
     Caller(u32),
+    /// What is captured for the connection at this place of the control socket.
+    Capture(u32),
     /// A port's listener.
     Entrance(PortId),
     /// The socket of a port's front-end.
@@ -32,6 +34,7 @@ impl Token {
             Self::Signals => (0, 0),
             Self::Control => (1, 0),
             Self::Caller(place) => (2, place),
+            Self::Capture(place) => (8, place),
             Self::Links => (6, 0),
             Self::Opener => (7, 0),
             Self::Entrance(PortId(port)) => (3, port),
@@ -48,6 +51,7 @@ impl Token {
             0 => Self::Signals,
             1 => Self::Control,
             2 => Self::Caller(number),
+            8 => Self::Capture(number),
             3 => Self::Entrance(PortId(number)),
             4 => Self::FrontEnd(PortId(number)),
             5 => Self::Engine(PortId(number)),
@@ -69,6 +73,7 @@ mod tests {
             let port = PortId(number);
             for token in [
                 Token::Caller(number),
+                Token::Capture(number),
                 Token::Entrance(port),
                 Token::FrontEnd(port),
                 Token::Engine(port),
@@ -85,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_was_never_encoded_means_nothing() {
-        for bits in [8, 15, u64::MAX, 1 << 40] {
+        for bits in [9, 15, u64::MAX, 1 << 40] {
             assert_eq!(Token::decode(bits), None);
         }
     }

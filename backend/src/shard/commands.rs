@@ -16,6 +16,7 @@ use super::port::{Now, Pair, Port, Ports};
 use super::tree::{Path, Tree};
 use super::work::Work;
 use super::{offload, rarp, tag};
+use crate::control::Direction;
 use crate::poller::Poller;
 use crate::switch::TagChange;
 use crate::uplink::Offload;
@@ -147,6 +148,10 @@ impl Shard {
                     lan.pause(port, paused, Now::read());
                 }
                 let _ = done.send(());
+            }
+            PortCommand::Capture(tap, answer) => {
+                let _ = answer.send(port.capture_by(tap));
+                return;
             }
             PortCommand::Explain(direction, frame, answer) => {
                 if let Some(explained) = self.explain(index, direction, &frame) {
@@ -395,6 +400,8 @@ impl Lan {
             });
             if !queued {
                 port.counters.from_guest.drops.add(DropReason::Removed, 1);
+                let (reason, pool) = (DropReason::Removed.word(), &work.pool);
+                port.capture_unit(Direction::FromGuest, None, reason, cut, pool);
                 work.pool.free(cut);
             }
         }
@@ -409,6 +416,8 @@ impl Lan {
         for path in [Path::Uplink, Path::Local] {
             if let Some(cut) = port.cut[path as usize].take() {
                 port.counters.from_guest.drops.add(DropReason::Removed, 1);
+                let (reason, pool) = (DropReason::Removed.word(), &work.pool);
+                port.capture_unit(Direction::FromGuest, None, reason, cut, pool);
                 work.pool.free(cut);
             }
         }

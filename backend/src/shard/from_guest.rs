@@ -6,6 +6,7 @@
 
 use qos::{Frame, FrameShape, Grant, Hold};
 
+use super::capture;
 use super::counters::DropReason;
 use super::judge::{Judged, keep_chain};
 use super::lan::Lan;
@@ -15,6 +16,7 @@ use super::send::{Sent, mark};
 use super::tree::{Owner, Path};
 use super::work::{Turn, Work};
 use super::{BATCH, Progress, VISIT_BYTES, VISIT_FRAMES};
+use crate::control::Direction;
 use crate::switch::Forward;
 
 impl Lan {
@@ -102,6 +104,8 @@ impl Lan {
         match self.judge(port, turn.work, turn.now) {
             Err(reason) => {
                 port.counters.from_guest.drops.add(reason, 1);
+                let chain = &turn.work.chain;
+                port.capture_chain(Direction::FromGuest, None, reason.word(), chain);
                 complete(port, pair, turn.work);
                 0
             }
@@ -208,17 +212,27 @@ impl Lan {
         let Some(port) = turn.ports.get_mut(index) else {
             return 0;
         };
-        match sent {
-            Sent::Refused(reason) => port.counters.from_guest.drops.add(reason, 1),
-            Sent::Down => port
-                .counters
-                .from_guest
-                .drops
-                .add(DropReason::UplinkDown, 1),
-            Sent::Yes | Sent::Full => {
+        let lost = match sent {
+            Sent::Refused(reason) => Some(reason),
+            Sent::Down => Some(DropReason::UplinkDown),
+            Sent::Yes | Sent::Full => None,
+        };
+        match lost {
+            Some(reason) => port.counters.from_guest.drops.add(reason, 1),
+            None => {
                 self.from.engine.commit(judged.shape);
                 port.counters.from_guest.sent.add(judged.shape.len, cost);
             }
+        }
+        if port.tap.is_some() {
+            let stays = judged.path() == Path::Local || self.uplink.queues() == 0;
+            let verdict = match lost {
+                Some(reason) => reason.word(),
+                None if stays => capture::LOCAL,
+                None => capture::SENT,
+            };
+            let leaf = Some(grant.leaf);
+            port.capture_chain(Direction::FromGuest, leaf, verdict, &turn.work.chain);
         }
         complete(port, pair, turn.work);
         judged.shape.len
@@ -270,7 +284,12 @@ impl Lan {
             }
             None => {
                 port.cut[path as usize] = None;
-                turn.work.pool.free(cut);
+                let pool = &mut turn.work.pool;
+                if sent {
+                    let leaf = Some(grant.leaf);
+                    port.capture_unit(Direction::FromGuest, leaf, capture::SENT, cut, pool);
+                }
+                pool.free(cut);
             }
         }
         part.len
@@ -290,6 +309,7 @@ impl Lan {
             self.from.engine.commit(frame.shape);
             self.count_sent(&unit, frame.shape, grant, turn);
             self.count_wait(&unit, grant, turn);
+            Self::capture_sent(&unit, number, grant, capture::LOCAL, turn);
             if let Some(unit) = turn.work.pool.get_mut(number) {
                 unit.left = frame.shape;
             }
@@ -314,10 +334,25 @@ impl Lan {
         if self.from.engine.commit(part).is_some() {
             if sent {
                 self.count_wait(&unit, grant, turn);
+                Self::capture_sent(&unit, number, grant, capture::SENT, turn);
             }
             turn.work.pool.free(number);
         }
         part.len
+    }
+
+    /// Copies a frame of the pool that has gone as a whole, if its guest's frames are captured.
+    fn capture_sent(
+        unit: &Unit,
+        number: u32,
+        grant: &Grant,
+        verdict: &'static str,
+        turn: &mut Turn<'_>,
+    ) {
+        if let Some(port) = unit.source.and_then(|port| turn.ports.get_mut(port)) {
+            let (leaf, pool) = (Some(grant.leaf), &turn.work.pool);
+            port.capture_unit(Direction::FromGuest, leaf, verdict, number, pool);
+        }
     }
 
     /// A frame of the pool has gone as a whole.

@@ -12,6 +12,7 @@ use super::port::{Now, Port};
 use super::token::{Kind, Token};
 use super::tree::Tree;
 use super::work::Turn;
+use crate::control::Direction;
 use crate::poller::{Interest, Poller};
 use crate::switch::{Forward, Switch, TagChange};
 use crate::uplink::Uplink;
@@ -401,6 +402,18 @@ impl Lan {
                 &mut counters.to_guest
             };
             direction.drops.add(reason, 1);
+            if port.tap.is_some() {
+                let way = match from_guest {
+                    true => Direction::FromGuest,
+                    false => Direction::ToGuest,
+                };
+                let (leaf, reason, work) = (unit.leaf, reason.word(), &*turn.work);
+                if work.in_chain == Some(number) {
+                    port.capture_chain(way, leaf, reason, &work.chain);
+                } else {
+                    port.capture_unit(way, leaf, reason, number, &work.pool);
+                }
+            }
         } else if unit.source.is_none() {
             self.refused.add(reason, 1);
         }

@@ -4,6 +4,7 @@ use qos::{Frame, Headers, Offer, Verdict, classify::rewrite};
 use ring::net::HEAD_LEN;
 use ring::{GatherOutcome, HEADER_LEN};
 
+use super::capture;
 use super::counters::DropReason;
 use super::from_guest::number;
 use super::judge::{Judged, fill_from_chain, keep_chain, receive};
@@ -13,6 +14,7 @@ use super::port::Lack;
 use super::tag;
 use super::tree::{Owner, Path};
 use super::work::{Turn, Work};
+use crate::control::Direction;
 use crate::switch::{Delivery, Flood};
 
 impl Lan {
@@ -34,6 +36,8 @@ impl Lan {
         if !turn.work.pool.has_room() {
             if let Some(port) = turn.ports.get_mut(delivery.port) {
                 port.counters.to_guest.drops.add(DropReason::PoolFull, 1);
+                let (reason, chain) = (DropReason::PoolFull.word(), &turn.work.chain);
+                port.capture_chain(Direction::ToGuest, None, reason, chain);
             }
             return;
         }
@@ -42,7 +46,10 @@ impl Lan {
         let head = &work.scratch[judged.start + HEADER_LEN..judged.end];
         let head = &head[..head.len().min(HEAD_LEN)];
         let headers = Headers::parse(head, judged.shape.len, 0);
-        let Some(verdict) = self.queue_to_guest(number, &headers, Path::Local, turn) else {
+        turn.work.in_chain = Some(number);
+        let queued = self.queue_to_guest(number, &headers, Path::Local, turn);
+        turn.work.in_chain = None;
+        let Some(verdict) = queued else {
             return;
         };
         if let Some(verdict) = verdict {
@@ -105,6 +112,7 @@ impl Lan {
         if let Owner::Port(seat) = self.to.owner(grant.leaf) {
             port.to.waited(seat, grant.leaf, 0);
         }
+        port.capture_chain(Direction::ToGuest, Some(grant.leaf), capture::SENT, chain);
         self.to.engine.commit(frame.shape);
         pool.free(own);
         turn.work.touch(to, 2 * pair);
@@ -165,6 +173,9 @@ impl Lan {
                 match receive(listens, &mut port.to, headers, unit.left, path, turn.now) {
                     Err(reason) => Err(reason),
                     Ok((leaf, verdict)) => {
+                        if let Some(unit) = turn.work.pool.get_mut(number) {
+                            unit.leaf = Some(leaf);
+                        }
                         let frame = turn.work.hasher.frame(number, unit.left, headers);
                         match self.to.engine.offer(leaf, frame, turn.now.time()) {
                             Offer::Queued => Ok(verdict),
@@ -257,6 +268,8 @@ impl Lan {
                 None => {
                     if let Some(port) = turn.ports.get_mut(delivery.port) {
                         port.counters.to_guest.drops.add(DropReason::PoolFull, 1);
+                        let (reason, pool) = (DropReason::PoolFull.word(), &turn.work.pool);
+                        port.capture_unit(Direction::ToGuest, None, reason, own, pool);
                     }
                 }
             }

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use ring::{GuestMap, RingLayout};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
+use super::capture::Tap;
 use super::change::{Applied, Change, ChangeError};
 use super::explain::Explained;
 use super::report::Inquiry;
@@ -96,6 +97,8 @@ pub enum PortCommand {
     KickAll(SyncSender<()>),
     /// Hold the guest's frames in both directions, or let them go again; answered when it holds.
     Pause(bool, SyncSender<()>),
+    /// Copy the guest's frames; answered with whether that is done, and not somebody else has them copied.
+    Capture(Box<Tap>, SyncSender<bool>),
     /// Answered with what a frame of the guest, or one of the uplink for it, would meet.
     Explain(Direction, Vec<u8>, SyncSender<Explained>),
 }

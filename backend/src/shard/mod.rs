@@ -4,6 +4,7 @@
 //! command; then every uplink with anything to do has a turn within a budget, so that no guest keeps it
 //! from another. Nothing on the way of a frame locks or allocates.
 
+mod capture;
 mod change;
 mod commands;
 mod counters;
@@ -42,6 +43,7 @@ use self::work::{Turn, Work};
 use crate::poller::{Interest, Poller, Ready};
 use crate::uplink::{Device, Uplink};
 
+pub use self::capture::{Copies, FrameCopy, Over, Tap, Wanted};
 pub use self::change::{Applied, Change, ChangeError, LanChange, PortChange, TreesChange};
 pub use self::counters::{DirectionCounters, DropReason, Drops, PortCounters};
 pub use self::explain::{Explained, Goal, Sorted};

@@ -11,7 +11,7 @@ mod tests;
 use std::io::IoSliceMut;
 
 use arrayvec::ArrayVec;
-use qos::FrameShape;
+use qos::{FrameShape, LeafKey};
 use ring::HEADER_LEN;
 use ring::net::{HEAD_LEN, MAX_FRAME_LEN};
 
@@ -75,6 +75,8 @@ pub(super) struct Unit {
     pub(super) pair: u16,
     /// Since when it waits where it is, in monotonic nanoseconds.
     pub(super) since: u64,
+    /// The leaf it waits in, or was to wait in.
+    pub(super) leaf: Option<LeafKey>,
 }
 
 /// The frames and their blocks.
@@ -135,6 +137,13 @@ impl Pool {
     /// The header and the first bytes, 512 at most, of what was put into [`Self::spare`].
     pub(super) fn spare_head(&mut self, len: usize) -> Option<(&mut [u8; HEADER_LEN], &mut [u8])> {
         split_head(self.reserve.first_mut()?.as_mut_slice(), HEADROOM, len)
+    }
+
+    /// What was put into [`Self::spare`], and whatever lies behind it.
+    pub(super) fn spare_parts(&self) -> Parts<'_> {
+        let first = self.reserve.first().map(|block| &block[HEADROOM..]);
+        let others = self.reserve.iter().skip(1).map(|block| block.as_slice());
+        first.into_iter().chain(others).collect()
     }
 
     /// Changes the tag of a frame; its length and shape change with it.
@@ -372,6 +381,7 @@ impl Unit {
             source: None,
             pair: 0,
             since: 0,
+            leaf: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use qos::LeafKey;
 use ring::GuestMap;
 use virtio_bindings::virtio_net as bits;
 
+use super::capture::Tap;
 use super::counters::PortCounters;
 use super::offload::{self, GUEST_USO4, GUEST_USO6, has};
 use super::slot::Slot;
@@ -76,6 +77,8 @@ pub(super) struct Port {
     pub(super) staging: bool,
     /// Its frames are held in both directions.
     pub(super) paused: bool,
+    /// Who captures its frames.
+    pub(super) tap: Option<Box<Tap>>,
 }
 
 impl Port {
@@ -96,6 +99,7 @@ impl Port {
             cut: [None; 2],
             staging: false,
             paused: false,
+            tap: None,
         }
     }
 

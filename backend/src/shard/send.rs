@@ -14,6 +14,7 @@ use super::lan::{Lan, Takes};
 use super::pool::{MAX_PARTS, Parts, Unit};
 use super::tag;
 use super::work::{Turn, Work};
+use crate::control::Direction;
 
 /// What the uplink did with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,8 @@ impl Lan {
             && let Some(port) = unit.source.and_then(|port| turn.ports.get_mut(port))
         {
             port.counters.from_guest.drops.add(reason, 1);
+            let (leaf, pool) = (Some(grant.leaf), &turn.work.pool);
+            port.capture_unit(Direction::FromGuest, leaf, reason.word(), number, pool);
         }
         Some((lost.is_none(), part))
     }

@@ -1,10 +1,11 @@
 //! Rings whose frames belong to several leaves: they are copied into the pool in the ring's order, and
 //! completed at once, so that no leaf keeps another's frames back.
 
-use qos::Offer;
+use qos::{LeafKey, Offer};
 use ring::HEADER_LEN;
 use ring::net::HEAD_LEN;
 
+use super::capture;
 use super::counters::DropReason;
 use super::from_guest::complete;
 use super::judge::{fill_from_chain, sort};
@@ -12,6 +13,7 @@ use super::lan::Lan;
 use super::pool::{Target, Unit};
 use super::work::{Turn, Work};
 use super::{BATCH, Progress, tag};
+use crate::control::Direction;
 use crate::switch::Forward;
 
 /// What became of a look at a ring.
@@ -101,8 +103,10 @@ impl Lan {
         port.pairs[pair].empty = false;
         let staged = self.stage_chain(index, pair, turn);
         if let Some(port) = turn.ports.get_mut(index) {
-            if let Err(reason) = staged {
+            if let Err((reason, leaf)) = staged {
                 port.counters.from_guest.drops.add(reason, 1);
+                let chain = &turn.work.chain;
+                port.capture_chain(Direction::FromGuest, leaf, reason.word(), chain);
             }
             complete(port, pair, turn.work);
         }
@@ -115,29 +119,36 @@ impl Lan {
         index: u32,
         pair: usize,
         turn: &mut Turn<'_>,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), (DropReason, Option<LeafKey>)> {
+        let unsorted = |reason| (reason, None);
         let Some(port) = turn.ports.get_mut(index) else {
             return Ok(());
         };
-        let mut judged = self.judge(port, turn.work, turn.now)?;
+        let judged = self.judge(port, turn.work, turn.now);
+        let mut judged = judged.map_err(unsorted)?;
         let Work { scratch, .. } = &mut *turn.work;
         let end = judged.end.min(judged.start + HEADER_LEN + HEAD_LEN);
         let head = &mut scratch[judged.start + HEADER_LEN..end];
         let path = judged.path();
-        let (leaf, headers) = sort(&mut port.from, head, judged.shape, path, turn.now)?;
+        let sorted = sort(&mut port.from, head, judged.shape, path, turn.now);
+        let (leaf, headers) = sorted.map_err(unsorted)?;
         let (target, tag) = match judged.forward {
             Forward::Uplink(_) => (Target::Uplink, judged.uplink_tag()),
             Forward::Port(delivery) => (Target::Port(delivery.port), delivery.tag),
             Forward::Flood(_) => {
                 self.flood_chain(index, &judged, turn);
                 if self.uplink.queues() == 0 {
+                    if let Some(port) = turn.ports.get_mut(index) {
+                        let (leaf, chain) = (Some(leaf), &turn.work.chain);
+                        port.capture_chain(Direction::FromGuest, leaf, capture::LOCAL, chain);
+                    }
                     return Ok(());
                 }
                 (Target::Uplink, judged.uplink_tag())
             }
         };
         if !turn.work.pool.has_room() {
-            return Err(DropReason::PoolFull);
+            return Err((DropReason::PoolFull, Some(leaf)));
         }
         let scratch = &mut turn.work.scratch[..judged.end];
         let start = tag::change(scratch, judged.start, tag);
@@ -146,6 +157,7 @@ impl Lan {
         let mut unit = Unit::new(judged.shape, target);
         unit.source = Some(index);
         unit.since = turn.now.nanos;
+        unit.leaf = Some(leaf);
         unit.pair = u16::try_from(pair).unwrap_or(0);
         let number = turn.work.pool.promise(unit);
         let frame = turn.work.hasher.frame(number, judged.shape, &headers);
@@ -159,7 +171,7 @@ impl Lan {
         };
         if offer != Offer::Queued {
             turn.work.pool.free(number);
-            return Err(DropReason::QueueFull);
+            return Err((DropReason::QueueFull, Some(leaf)));
         }
         fill_from_chain(&judged, turn.work);
         if !turn.work.pool.fulfil(number) {

@@ -9,6 +9,7 @@ use qos::{Frame, Grant, Headers, Hold};
 use ring::net::{HEAD_LEN, MAX_FRAME_LEN};
 use ring::{GatherOutcome, HEADER_LEN, RingFault, inspect_from_host};
 
+use super::capture;
 use super::counters::DropReason;
 use super::from_guest::number;
 use super::judge::{inward, shape_of};
@@ -19,6 +20,7 @@ use super::send::{cut_segments, mark};
 use super::tree::{Owner, Path, Seat};
 use super::work::Turn;
 use super::{Progress, VISIT_BYTES, VISIT_FRAMES};
+use crate::control::Direction;
 use crate::switch::{Forward, Refused, TagChange};
 
 /// Frames that are read before they are delivered, while they are warm.
@@ -112,7 +114,14 @@ impl Lan {
         };
         if let Err((reason, port)) = self.route(queue, &received, turn) {
             match port.and_then(|port| turn.ports.get_mut(port)) {
-                Some(port) => port.counters.to_guest.drops.add(reason, 1),
+                Some(port) => {
+                    port.counters.to_guest.drops.add(reason, 1);
+                    if port.tap.is_some() {
+                        let parts = turn.work.pool.spare_parts();
+                        let len = u32::try_from(received.len).unwrap_or(u32::MAX);
+                        port.capture_parts(Direction::ToGuest, reason.word(), len, &parts);
+                    }
+                }
                 None => self.refused.add(reason, 1),
             }
         }
@@ -303,6 +312,8 @@ impl Lan {
         if self.to.engine.commit(part).is_some() {
             let waited = turn.now.nanos.saturating_sub(unit.since);
             port.to.waited(seat, grant.leaf, waited);
+            let (leaf, pool) = (Some(grant.leaf), &work.pool);
+            port.capture_unit(Direction::ToGuest, leaf, capture::SENT, own, pool);
             work.pool.free(own);
         }
         work.touch(seat.port, 2 * pair);

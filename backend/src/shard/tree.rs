@@ -269,6 +269,12 @@ impl PortTree {
         Some((leaf.key(path)?, Some(verdict)))
     }
 
+    /// The id of a leaf below the uplink, whichever of its two places is meant.
+    pub(super) fn id_of(&self, key: LeafKey) -> Option<ClassId> {
+        let is_it = |leaf: &&Leaf| [leaf.uplink, leaf.local].contains(&Some(key));
+        self.leaves.iter().find(is_it).map(|leaf| leaf.id)
+    }
+
     /// What the guest's own tree calls a leaf.
     pub(super) fn own_id(&self, key: LeafKey) -> Option<ClassId> {
         let is_it = |leaf: &&Leaf| [leaf.uplink, leaf.local].contains(&Some(key));

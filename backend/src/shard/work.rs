@@ -20,6 +20,8 @@ pub(super) const FRONT: usize = TAG_LEN;
 pub(super) struct Work {
     pub(super) pool: Pool,
     pub(super) chain: Chain,
+    /// The frame of the pool whose bytes are in `chain`, and not in the pool.
+    pub(super) in_chain: Option<u32>,
     pub(super) gather: Gather,
     pub(super) iovecs: IoVecs,
     pub(super) part: Part,
@@ -35,6 +37,7 @@ impl Work {
         Self {
             pool: Pool::new(pool_bytes),
             chain: Chain::new(),
+            in_chain: None,
             gather: Gather::new(),
             iovecs: IoVecs::with_capacity(ring::vectored::MAX_IOVECS),
             part: Part::new(),

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use super::super::capture::Capturing;
 use super::answer;
 use super::inbox::Inbox;
 use crate::control::{self, Event, Request};
@@ -53,6 +54,8 @@ pub(super) struct Caller {
     patient: bool,
     /// It is told what happens.
     subscribed: bool,
+    /// What is captured for it.
+    capturing: Option<Capturing>,
     /// Events that there was no room for, and that it was not told of yet.
     lost: u64,
     by: Option<Instant>,
@@ -71,6 +74,7 @@ impl Caller {
             closing: false,
             patient: false,
             subscribed: false,
+            capturing: None,
             lost: 0,
             by: now.checked_add(PATIENCE),
             watched: Interest::READ,
@@ -105,6 +109,33 @@ impl Caller {
         self.subscribed
     }
 
+    /// Gives it what is captured from now on. It need not say anything any more.
+    pub(super) fn capture(&mut self, capturing: Capturing) {
+        (self.capturing, self.patient) = (Some(capturing), true);
+    }
+
+    /// Whether something is captured for it.
+    pub(super) const fn is_capturing(&self) -> bool {
+        self.capturing.is_some()
+    }
+
+    /// Sends what was captured, as far as it is taken. The rest waits where it is, until a turn.
+    pub(super) fn pass_on(&mut self, now: Instant) -> Result<(), Over> {
+        let Some(mut capturing) = self.capturing.take() else {
+            return Ok(());
+        };
+        for event in capturing.drain() {
+            self.send(&answer::line(&event), now)?;
+            if self.is_sending() {
+                break;
+            }
+        }
+        if !capturing.is_over() {
+            self.capturing = Some(capturing);
+        }
+        Ok(())
+    }
+
     /// When its time is up.
     pub(super) const fn deadline(&self) -> Option<Instant> {
         self.by
@@ -124,6 +155,7 @@ impl Caller {
     /// The socket is ready: sends, reads, and gives a request that is to be answered.
     pub(super) fn turn(&mut self, now: Instant) -> Result<Turn, Over> {
         self.flush(now)?;
+        self.pass_on(now)?;
         if self.is_sending() {
             return Ok(Turn::Nothing);
         }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::answer::Answer;
 use self::caller::{Caller, Over, Turn};
+use super::capture::{CaptureError, Capturing};
 use super::deadlines::Deadlines;
 use super::opening::{Listening, Opening};
 use super::token::Token;
@@ -208,6 +209,36 @@ impl Control {
     pub(super) fn subscribe(&mut self, place: u32) {
         if let Some(caller) = self.caller(place) {
             caller.subscribe();
+        }
+    }
+
+    /// Gives a caller what is captured, from now on.
+    ///
+    /// # Errors
+    /// It is given something already, or the poller has no room.
+    pub(super) fn capture(
+        &mut self,
+        place: u32,
+        capturing: Capturing,
+        poller: &Poller,
+    ) -> Result<(), CaptureError> {
+        let token = Token::Capture(place).encode();
+        let Some(caller) = self.caller(place) else {
+            return Ok(());
+        };
+        if caller.is_capturing() {
+            return Err(CaptureError::Twice);
+        }
+        poller.add(capturing.fd(), token, Interest::READ)?;
+        caller.capture(capturing);
+        Ok(())
+    }
+
+    /// Passes on to a caller what was captured for it.
+    pub(super) fn captured(&mut self, place: u32, poller: &Poller, timers: &mut Deadlines<Timer>) {
+        if let Some(caller) = self.caller(place) {
+            let passed = caller.pass_on(Instant::now());
+            self.after(place, passed, poller, timers);
         }
     }
 

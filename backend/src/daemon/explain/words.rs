@@ -6,7 +6,7 @@ use qos::classify::{Action, Headers, Match, Place, Rule, Then};
 use qos::{ClassId, LimiterConfig};
 
 use crate::args::MacAddr;
-use crate::config::{self, GuestConfig, GuestTree, VlanConfig};
+use crate::config::{GuestConfig, GuestTree, VlanConfig};
 use crate::control::Direction;
 use crate::shard::Sorted;
 use crate::switch::{Refused, TagChange};
@@ -101,11 +101,8 @@ pub(super) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    pub(super) const fn new(guest: &'a GuestConfig, direction: Direction) -> Self {
-        let tree = guest.tree(match direction {
-            Direction::FromGuest => config::Direction::FromGuest,
-            Direction::ToGuest => config::Direction::ToGuest,
-        });
+    pub(super) fn new(guest: &'a GuestConfig, direction: Direction) -> Self {
+        let tree = guest.tree(direction.into());
         Self {
             guest: guest.name.as_str(),
             direction,
