@@ -31,7 +31,7 @@ fn set(guest: &str, key: &str, value: Option<&str>, generation: Option<u64>) -> 
     Request::Set {
         guest: guest.to_owned(),
         class: None,
-        direction: Direction::FromGuest,
+        direction: Some(Direction::FromGuest),
         settings: BTreeMap::from([(key.to_owned(), value.map(str::to_owned))]),
         dry_run: false,
         generation,

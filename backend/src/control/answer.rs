@@ -96,7 +96,7 @@ pub enum Difference {
 /// One setting that is different.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Edit {
-    /// Where: `from-guest ceil`, `from-guest voice rate`, `mac` ...
+    /// Where: `from_guest ceil`, `from_guest voice rate`, `mac` ...
     pub setting: String,
     /// What it was, in the file's spelling; absent if it was not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -105,8 +105,12 @@ impl Client {
     pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
         let line = request::line(request).map_err(|error| self.unclear(error))?;
         let sent = self.reader.get_mut().write_all(&line);
-        sent.map_err(|error| self.failed(error))?;
-        let line = self.line()?;
+        // A daemon that sends us away says why before it hangs up.
+        let line = match (self.line(), sent) {
+            (Ok(line), _) => line,
+            (Err(_), Err(error)) => return Err(self.failed(error)),
+            (Err(error), Ok(())) => return Err(error),
+        };
         if line.starts_with(REFUSED) {
             return Err(ClientError::Refused(self.parse(&line)?));
         }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! > {"version":1,"do":"set","guest":"vm1","direction":"from-guest","settings":{"ceil":"50mbit"},"generation":3}
-//! < {"ok":true,"generation":4,"added":[],"removed":[],"changed":[{"guest":"vm1",...}]}
+//! < {"ok":true,"generation":4,"added":0,"removed":0,"changed":1,"differences":[...]}
 //! ```
 //!
 //! Who changes something says which generation of the configuration the change was made for. If that is

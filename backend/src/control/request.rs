@@ -55,8 +55,9 @@ pub enum Request {
         /// One of its classes; the guest's own if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         class: Option<String>,
-        /// Of which tree.
-        direction: Direction,
+        /// Of which tree; of both, in one change, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        direction: Option<Direction>,
         /// Keys of the file (`rate`, `ceil`, `weight` ...) and what they are to be, in the file's
         /// spelling; null for what is to be as if it had not been written.
         settings: BTreeMap<String, Option<String>>,
@@ -217,7 +218,7 @@ mod tests {
         let request = Request::Set {
             guest: "vm1".to_owned(),
             class: None,
-            direction: Direction::FromGuest,
+            direction: Some(Direction::FromGuest),
             settings: BTreeMap::from([
                 ("ceil".to_owned(), Some("1gbit".to_owned())),
                 ("rate".to_owned(), None),

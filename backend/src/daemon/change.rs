@@ -131,7 +131,9 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
         }
         if self.generation > 1 && old.metrics != new.metrics {
             log::warn!(
-                "event=not-applied: where metrics are told changes when the daemon is restarted"
+                target: OPERATOR,
+                event = "not-applied";
+                "where metrics are told changes when the daemon is restarted"
             );
         }
         // The next reload tries them again, as new ones.

@@ -52,8 +52,13 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 dry_run,
                 generation,
             } => changed(self.edit(generation, dry_run, |mut config, _| {
-                let set = config.set(&guest, class.as_deref(), direction.into(), &settings);
-                set.map(|()| config).map_err(refusal)
+                let both = config::Direction::BOTH.into_iter();
+                let meant = |way: &config::Direction| direction.is_none_or(|it| *way == it.into());
+                for way in both.filter(meant) {
+                    let set = config.set(&guest, class.as_deref(), way, &settings);
+                    set.map_err(refusal)?;
+                }
+                Ok(config)
             })?),
             Request::GuestAdd {
                 guest,

@@ -94,7 +94,7 @@ impl Listener {
         let serve = move || {
             let served = runtime.block_on(server::serve(self.socket, self.address, client, ended));
             if let Err(error) = served {
-                log::error!("metrics event=listen-failed: {error}; restart the daemon");
+                log::error!(socket = "metrics", event = "listen-failed"; "{error}; restart the daemon");
             }
             // A request to the daemon that is under way has nobody left who waits for it.
             runtime.shutdown_background();

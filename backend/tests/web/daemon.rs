@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -115,6 +116,25 @@ fn the_daemon_tells_its_counters_out_of_its_sandbox() {
             "netqos_guest_session_up{guest=\"b\",uplink=\"wan\"} 0",
             "netqos_guest_ceil_bytes_per_second{guest=\"a\",uplink=\"wan\",direction=\"to-guest\"} 1000000",
             "netqos_class_frames_total{guest=\"a\",uplink=\"wan\",direction=\"from-guest\",local=\"true\"} 0",
+        ] {
+            assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+        }
+        assert!(
+            !metrics.contains("netqos_ring_running{"),
+            "none is connected"
+        );
+        // A front-end that asks for the features (GET_FEATURES of the vhost-user protocol) has a session.
+        let mut front_end = UnixStream::connect(daemon.folder.path().join("a.sock")).unwrap();
+        let get_features = [1_u32, 1, 0].map(u32::to_ne_bytes).concat();
+        front_end.write_all(&get_features).unwrap();
+        front_end.read_exact(&mut [0; 20]).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        let metrics = get(address, "/metrics");
+        for line in [
+            "netqos_guest_session_up{guest=\"a\",uplink=\"wan\"} 1",
+            "netqos_guest_sessions_total{guest=\"a\",uplink=\"wan\"} 1",
+            "netqos_ring_running{guest=\"a\",direction=\"from-guest\",queue=\"0\"} 0",
+            "netqos_ring_waiting_chains{guest=\"a\",direction=\"to-guest\",queue=\"0\"} 0",
         ] {
             assert!(metrics.contains(line), "{line} is not in\n{metrics}");
         }

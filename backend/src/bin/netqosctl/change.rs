@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use netqos::control::{Applied, Client, Difference, Direction, Request};
+use netqos::control::{Client, Request};
 
 use crate::cli::{Apply, Careful, Set};
 use crate::diff;
@@ -49,60 +49,14 @@ pub(crate) fn set(daemon: &mut Client, out: &mut impl Write, args: &Set) -> Resu
             return Err(InputError::Repeated(setting.key.clone()).into());
         }
     }
-    let request = |direction: Direction, dry_run: bool, generation: u64| Request::Set {
+    let request = Request::Set {
         guest: args.target.guest.clone(),
         class: args.target.class.clone(),
-        direction,
-        settings: settings.clone(),
-        dry_run,
-        generation: Some(generation),
+        direction: args.ways.direction(),
+        settings,
+        dry_run: args.careful.dry_run,
+        generation: Some(generation(daemon, &args.careful)?),
     };
-    let directions = args.ways.directions();
-    let first = generation(daemon, &args.careful)?;
-    // Whether both can be, before either is.
-    let mut whole = Applied::default();
-    if args.careful.dry_run || directions.len() > 1 {
-        for &direction in directions {
-            add(&mut whole, daemon.change(&request(direction, true, first))?);
-        }
-    }
-    if !args.careful.dry_run {
-        whole = Applied::default();
-        let mut generation = first;
-        for &direction in directions {
-            let applied = daemon.change(&request(direction, false, generation))?;
-            generation = applied.generation;
-            add(&mut whole, applied);
-        }
-    }
-    Ok(diff::print(out, &whole)?)
-}
-
-/// Takes what one direction's change came to into that of both: they are of the same guest.
-fn add(whole: &mut Applied, more: Applied) {
-    whole.generation = more.generation;
-    whole.dry_run = more.dry_run;
-    whole.added = whole.added.max(more.added);
-    whole.removed = whole.removed.max(more.removed);
-    whole.changed = whole.changed.max(more.changed);
-    for difference in more.differences {
-        match (whole.differences.last_mut(), difference) {
-            (
-                Some(Difference::Changed {
-                    guest: before,
-                    edits,
-                    ends_session,
-                }),
-                Difference::Changed {
-                    guest,
-                    edits: more,
-                    ends_session: why,
-                },
-            ) if *before == guest => {
-                edits.extend(more);
-                *ends_session = ends_session.take().or(why);
-            }
-            (_, difference) => whole.differences.push(difference),
-        }
-    }
+    let applied = daemon.change(&request)?;
+    Ok(diff::print(out, &applied)?)
 }

@@ -137,12 +137,12 @@ pub(crate) enum Ways {
 }
 
 impl Ways {
-    /// The directions that are meant.
-    pub(crate) const fn directions(self) -> &'static [Direction] {
+    /// The direction that is meant; none for both.
+    pub(crate) const fn direction(self) -> Option<Direction> {
         match self {
-            Self::FromGuest => &[Direction::FromGuest],
-            Self::ToGuest => &[Direction::ToGuest],
-            Self::Both => &Direction::BOTH,
+            Self::FromGuest => Some(Direction::FromGuest),
+            Self::ToGuest => Some(Direction::ToGuest),
+            Self::Both => None,
         }
     }
 }
