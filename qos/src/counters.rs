@@ -16,6 +16,17 @@ pub struct FlowCounters {
 }
 
 impl FlowCounters {
+    /// One frame that is no super-frame.
+    #[inline]
+    pub(crate) fn plain(len: u32, wire_bytes: u64) -> Self {
+        Self {
+            frames: 1,
+            segments: 1,
+            bytes: len.into(),
+            wire_bytes,
+        }
+    }
+
     /// Counts one frame of `len` bytes that cost `cost`.
     pub fn add(&mut self, len: u32, cost: Cost) {
         self.frames = self.frames.wrapping_add(1);

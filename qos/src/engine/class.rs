@@ -94,8 +94,8 @@ pub(super) struct Way {
     pub(super) segments: u64,
     /// What sharing counts: time of the link or of the core, whichever is more, in bytes of the link.
     pub(super) work: u64,
-    /// Whether a class so far was within its guarantee.
-    pub(super) guaranteed: bool,
+    /// How much of that was within the guarantee of a class so far.
+    pub(super) guaranteed: u64,
     /// The tiers that wait in the class at hand.
     pub(super) below: u8,
 }
@@ -183,9 +183,11 @@ impl Class {
         let is_root = self.parent == NONE;
         let mut green = way.below & 1 != 0;
         if profile.rate.is_limit() && !is_root {
-            way.guaranteed |= self.state == State::Green && profile.rate.ready(self.rate, now);
-            if way.guaranteed {
-                self.rate = profile.rate.charged(self.rate, now, way.work);
+            if self.state == State::Green && profile.rate.ready(self.rate, now) {
+                way.guaranteed = way.work;
+            }
+            if way.guaranteed > 0 {
+                self.rate = profile.rate.charged(self.rate, now, way.guaranteed);
             }
             green |= profile.rate.ready(self.rate, now);
         }

@@ -180,6 +180,28 @@ impl Fifo {
         Some((entry.token, pool.shape_of(entry, self.head), whole))
     }
 
+    /// Takes the only frame out, if there is one, it is plain and takes no more than `most` bytes of
+    /// the wire; its handle, its length and what it takes.
+    #[inline]
+    pub(super) fn take_only(
+        &mut self,
+        pool: &mut Frames,
+        framing: Framing,
+        most: u64,
+    ) -> Option<(u64, u32, u64)> {
+        let entry = pool.entries.get_mut(self.head as usize)?;
+        let wire_bytes = framing.slot(entry.len.into());
+        if self.frames != 1 || entry.next.has(Next::SEGMENTED) || wire_bytes > most {
+            return None;
+        }
+        let frame = (entry.token, entry.len, wire_bytes);
+        entry.next = Next(pool.free);
+        (pool.free, self.head) = (self.head, NONE);
+        pool.used = pool.used.wrapping_sub(1);
+        self.frames = 0;
+        Some(frame)
+    }
+
     /// Takes the first frame out, of which the caller knows all that it wants.
     #[inline]
     pub(super) fn drop_first(&mut self, pool: &mut Frames) {

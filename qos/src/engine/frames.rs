@@ -112,8 +112,28 @@ impl Frames {
         self.traces.reserve_exact(rest);
     }
 
+    /// Takes a frame in, if there is room.
     #[inline]
     pub(super) fn take(&mut self, frame: &Frame, since: Option<u64>) -> Option<u32> {
+        let number = self.free;
+        let is_plain = frame.shape.headers | frame.shape.gso_size == 0 && !frame.whole;
+        if is_plain
+            && since.is_none()
+            && let Some(entry) = self.entries.get_mut(number as usize)
+        {
+            self.free = entry.next.number();
+            *entry = Entry {
+                token: frame.token,
+                len: frame.shape.len,
+                next: Next(NONE),
+            };
+            self.used = self.used.wrapping_add(1);
+            return Some(number);
+        }
+        self.take_slowly(frame, since)
+    }
+
+    fn take_slowly(&mut self, frame: &Frame, since: Option<u64>) -> Option<u32> {
         let mut next = Next(NONE);
         let FrameShape {
             len,

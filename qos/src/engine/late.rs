@@ -122,7 +122,7 @@ impl Engine {
             at = parent;
         }
         if !self.twins.is_empty() {
-            self.charge_twins(index, self.now, |framing| {
+            self.charge_twins_above(index, self.now, |framing| {
                 let cost = framing.cost(sent);
                 (cost.wire_bytes, cost.segments.into())
             });

@@ -8,9 +8,11 @@ mod flows;
 mod frame;
 mod frames;
 mod late;
+mod offer;
 mod poll;
 mod ready;
 mod retune;
+mod run;
 mod snapshot;
 mod twins;
 mod users;
@@ -21,14 +23,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prefetch_index::prefetch_index;
-
-use crate::class::{Arrival, ClassId, Profile, TreeConfig, TreeError, ticks};
-use crate::counters::FlowCounters;
+use crate::class::{Arrival, ClassId, Profile, TreeConfig, TreeError};
 use crate::fair::Fair;
 use crate::time::Time;
 use crate::wheel::{Hand, Wheel};
-use crate::wire::Framing;
 
 pub use apply::Diff;
 pub use class::{LeafKey, State};
@@ -37,11 +35,13 @@ pub use poll::Departure;
 pub use snapshot::{ClassSnapshot, ClassStats};
 pub use visit::{Grant, Hold};
 
-use class::{Class, Kind, NONE};
+use charge::Batch;
+use class::{Class, NONE};
 use flows::{Flows, Sets};
 use frames::Frames;
 use late::Late;
 use retune::Books;
+use run::Scout;
 use snapshot::Tally;
 use twins::Twins;
 use visit::Visit;
@@ -49,11 +49,6 @@ use visit::Visit;
 /// Timer events that one call handles at most; what is left is handled by the next call, which
 /// [`Wake::Now`] asks for.
 const EVENTS_PER_CALL: u32 = 1024;
-
-/// How many frames ahead of its turn in a burst a leaf's class is fetched, and then what that refers
-/// to: about what a memory access takes.
-const CLASS_AHEAD: usize = 8;
-const STATS_AHEAD: usize = 4;
 
 /// When to call [`Engine::peek`] next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +110,8 @@ pub struct Engine {
     root: u32,
     now: Time,
     visit: Option<Visit>,
+    batch: Option<Batch>,
+    scouts: [Scout; 2],
     /// A grant whose visit has ended.
     late: Option<Late>,
     /// What one segment costs at least, in bytes of link time.
@@ -148,6 +145,8 @@ impl Engine {
             root: NONE,
             now: Time::ZERO,
             visit: None,
+            batch: None,
+            scouts: [Scout::NOWHERE; 2],
             late: None,
             segment_bytes: 0,
             plain: false,
@@ -165,174 +164,6 @@ impl Engine {
         let &index = self.index.get(&id)?;
         let class = self.class(index);
         class.is_leaf().then_some(class.key(index))
-    }
-
-    /// Gives a frame to a leaf that has a queue.
-    #[inline]
-    pub fn offer(&mut self, leaf: LeafKey, frame: Frame, now: Time) -> Offer {
-        let Some(class) = self.classes.get_mut(leaf.index as usize) else {
-            return Offer::Gone;
-        };
-        if class.generation != leaf.generation {
-            return Offer::Gone;
-        }
-        if class.kind == Kind::Fifo
-            && self.frames.admits(class.fifo.frames)
-            && class.fifo.push(&mut self.frames, &frame, None)
-        {
-            let framing = self.profiles.get(class.profile as usize);
-            let framing = framing.map_or(Framing::ETHERNET, Profile::framing);
-            let (backlog, stats) = (class.backlog, class.stats);
-            let mut passed = FlowCounters::default();
-            passed.add(frame.shape.len, framing.cost(frame.shape));
-            match self.stats.get_mut(stats as usize) {
-                Some(tally) => tally.offered(&passed),
-                None => self.tally(leaf.index).offered(&passed),
-            }
-            if !backlog {
-                self.wait(leaf.index, now);
-            }
-            return Offer::Queued;
-        }
-        self.offer_slowly(leaf.index, &frame, now)
-    }
-
-    /// As [`offer`](Self::offer), for a frame that the caller still would have to copy: a leaf of flows
-    /// refuses it if it would lose an older frame of the same flow for it. A flow loses as many either
-    /// way, and of these none was copied for nothing.
-    pub fn offer_costly(&mut self, leaf: LeafKey, frame: Frame, now: Time) -> Offer {
-        if let Some(index) = self.find(leaf)
-            && let (Kind::Flows, body) = (self.class(index).kind, self.class(index).body)
-            && let Some(flows) = self.flows.get_mut(body as usize)
-            && flows.displaces_its_own(&mut self.frames, &mut self.sets, &frame)
-        {
-            self.tally(index).refused();
-            return Offer::Refused;
-        }
-        self.offer(leaf, frame, now)
-    }
-
-    /// Gives several frames to their leaves, in order, as [`offer`](Self::offer) does one by one, but in
-    /// less time; tells `refused` the position of every frame that was not queued, and why.
-    pub fn offer_burst(
-        &mut self,
-        burst: &[(LeafKey, Frame)],
-        now: Time,
-        mut refused: impl FnMut(usize, Offer),
-    ) {
-        let mut at = 0_usize;
-        while let Some(rest) = burst.get(at..).filter(|rest| !rest.is_empty()) {
-            if let Some((leaf, _)) = rest.get(CLASS_AHEAD) {
-                Class::prefetch(&self.classes, leaf.index);
-            }
-            if let Some((leaf, _)) = rest.get(STATS_AHEAD)
-                && let Some(class) = self.classes.get(leaf.index as usize)
-            {
-                prefetch_index(&self.stats, class.stats as usize);
-            }
-            let run = match rest {
-                [(one, _), (two, _), ..] if one == two => {
-                    rest.iter().take_while(|(leaf, _)| leaf == one).count()
-                }
-                _ => 1,
-            };
-            let mut queued = 0;
-            if run > 1 {
-                queued = self.offer_run(rest.get(..run).unwrap_or(rest), now);
-            }
-            at = at.wrapping_add(queued);
-            // One by one what is not first in, first out, or too much.
-            for &(leaf, frame) in rest.get(queued..run).unwrap_or_default() {
-                let offer = self.offer(leaf, frame, now);
-                if offer != Offer::Queued {
-                    refused(at, offer);
-                }
-                at = at.wrapping_add(1);
-            }
-        }
-    }
-
-    /// Gives frames to one leaf that is first in, first out, as far as there is room; returns how many.
-    fn offer_run(&mut self, run: &[(LeafKey, Frame)], now: Time) -> usize {
-        let Some(&(leaf, _)) = run.first() else {
-            return 0;
-        };
-        let Some(class) = self.classes.get_mut(leaf.index as usize) else {
-            return 0;
-        };
-        if class.generation != leaf.generation || class.kind != Kind::Fifo {
-            return 0;
-        }
-        let room = class.fifo.limit.saturating_sub(class.fifo.frames) as usize;
-        let room = self
-            .frames
-            .admits_of(class.fifo.frames, run.len().min(room));
-        let framing = self.profiles.get(class.profile as usize);
-        let framing = framing.map_or(Framing::ETHERNET, Profile::framing);
-        let run = run.get(..room).unwrap_or_default();
-        let passed = class.fifo.push_all(&mut self.frames, run, framing);
-        if passed.frames == 0 {
-            return 0;
-        }
-        let stats = class.stats;
-        match self.stats.get_mut(stats as usize) {
-            Some(tally) => tally.offered(&passed),
-            None => self.tally(leaf.index).offered(&passed),
-        }
-        self.wait(leaf.index, now);
-        usize::try_from(passed.frames).unwrap_or(usize::MAX)
-    }
-
-    /// Gives a frame to a leaf of flows, or refuses it.
-    fn offer_slowly(&mut self, index: u32, frame: &Frame, now: Time) -> Offer {
-        let class = self.class(index);
-        if self.draining.contains(&index) {
-            return Offer::Gone;
-        }
-        let queued = match class.kind {
-            Kind::Inner => return Offer::Gone,
-            Kind::Hold | Kind::Fifo => false,
-            Kind::Flows => self.offer_flows(index, frame, now),
-        };
-        if !queued {
-            self.tally(index).refused();
-            return Offer::Refused;
-        }
-        let class = self.class(index);
-        let backlog = class.backlog;
-        let cost = self.profile(class).framing().cost(frame.shape);
-        let mut passed = FlowCounters::default();
-        passed.add(frame.shape.len, cost);
-        self.tally(index).offered(&passed);
-        if !backlog {
-            self.wait(index, now);
-        }
-        Offer::Queued
-    }
-
-    fn offer_flows(&mut self, index: u32, frame: &Frame, now: Time) -> bool {
-        let now = self.clock(now).as_nanos();
-        let body = self.class(index).body as usize;
-        let Some(flows) = self.flows.get_mut(body) else {
-            return false;
-        };
-        let queued = flows.push(&mut self.frames, &mut self.sets, frame, now);
-        if let Some(toll) = self.sets.toll() {
-            self.tally(index).collect(&toll);
-        }
-        queued
-    }
-
-    /// Says that frames wait for a leaf without a queue of its own. Saying it again changes nothing.
-    /// Returns whether there is such a leaf.
-    pub fn backlogged(&mut self, leaf: LeafKey, now: Time) -> bool {
-        let held = self
-            .find(leaf)
-            .filter(|&index| self.class(index).kind == Kind::Hold);
-        if let Some(index) = held {
-            self.wait(index, now);
-        }
-        held.is_some()
     }
 
     /// A frame that a leaf of flows dropped, to make room or because frames waited too long: the
@@ -382,29 +213,6 @@ impl Engine {
     fn clock(&mut self, now: Time) -> Time {
         self.now = self.now.max(now);
         self.now
-    }
-
-    /// Marks a leaf as having frames that wait.
-    fn wait(&mut self, index: u32, now: Time) {
-        let class = self.class_mut(index);
-        if class.backlog {
-            return;
-        }
-        class.backlog = true;
-        self.settle();
-        let now = self.clock(now);
-        let class = self.class(index);
-        if class.state != State::Idle {
-            self.place(index, now);
-            return;
-        }
-        let (parent, above) = (class.parent, class.above as usize);
-        let before = self.inners.get(above).map(Fair::ready);
-        let state = self.want(index, ticks(now));
-        self.join(index, state, false);
-        if self.inners.get(above).map(Fair::ready) != before {
-            self.place(parent, now);
-        }
     }
 
     fn find(&self, key: LeafKey) -> Option<u32> {

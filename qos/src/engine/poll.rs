@@ -11,7 +11,7 @@ use crate::time::Time;
 use crate::wire::{Cost, FrameShape, Framing};
 
 /// Classes from which on a tree does not fit the nearest caches.
-const PREFETCHED: usize = 1500;
+pub(super) const PREFETCHED: usize = 1500;
 
 /// A frame, or a part of a super-frame, that [`Engine::poll`] sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Departure {
 impl Departure {
     const MARK: u32 = 1 << 31;
 
-    const fn new(leaf: LeafKey, token: u64, shape: FrameShape) -> Self {
+    pub(super) const fn new(leaf: LeafKey, token: u64, shape: FrameShape) -> Self {
         Self {
             leaf,
             token,
@@ -93,25 +93,45 @@ impl Engine {
     /// go already. A grant of an earlier `peek` ends.
     pub fn poll(&mut self, now: Time, budget: u32, out: &mut Vec<Departure>) -> Wake {
         self.close();
+        self.end_batch();
         let now = self.clock(now);
         self.fire(now);
         let mut left = budget;
         while left > 0 {
+            if self.batch.is_some() {
+                left = left.saturating_sub(self.run_batch(left, out));
+                if left == 0 {
+                    break;
+                }
+            }
             let Some(leaf) = self.pick() else {
                 return self.next_wake(now);
             };
             self.prefetch_next(leaf);
+            if self.batch.is_none() {
+                let gone = self.begin_batch(leaf, left, out);
+                if gone > 0 {
+                    left = left.saturating_sub(gone);
+                    continue;
+                }
+            }
             let mut visit = self.open_visit(leaf, now);
             visit.most_frames = visit.most_frames.min(left);
             match self.class(leaf).kind {
                 Kind::Fifo if visit.most_frames == 1 => self.send_one(&mut visit, out),
                 Kind::Fifo => self.drain(&mut visit, out),
                 Kind::Flows => self.drain_flows(&mut visit, out),
+                // Not before it is its turn also in the eyes of the root.
+                _ if self.batch.is_some() => {
+                    self.end_batch();
+                    continue;
+                }
                 Kind::Hold | Kind::Inner => return Wake::Now,
             }
             left = left.saturating_sub(visit.frames.max(1));
             self.charge(&visit);
         }
+        self.end_batch();
         if self.class(self.root).state.may_send() {
             Wake::Now
         } else {
@@ -300,7 +320,7 @@ impl Engine {
 
     /// The child of a class that will probably be next there.
     #[inline]
-    fn guess(&self, index: u32) -> u32 {
+    pub(super) fn guess(&self, index: u32) -> u32 {
         let class = self.classes.get(index as usize);
         let inner = class.and_then(|class| self.inners.get(class.body as usize));
         inner.and_then(Fair::guess).unwrap_or(NONE)

@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// The tiers that wait in the parent, which is all it passes on to its own parent.
-    fn parent_ready(&self, index: u32) -> u8 {
+    pub(super) fn parent_ready(&self, index: u32) -> u8 {
         let above = self.class(index).above;
         self.inners.get(above as usize).map_or(0, Fair::ready)
     }

@@ -123,31 +123,43 @@ impl Engine {
     /// Brings what went through a class and all above it to those with whom they share limits; `units`
     /// says what a framing makes of it, in bytes and segments.
     #[cold]
-    pub(super) fn charge_twins(
+    pub(super) fn charge_twins_above(
         &mut self,
         from: u32,
         now: Time,
         units: impl Fn(Framing) -> (u64, u64),
     ) {
         let mut at = from;
-        while let Some(class) = self.classes.get(at as usize) {
-            let (parent, profile) = (class.parent, *self.profile(class));
-            let number = self.twins.number(at);
-            let group = number.and_then(|number| self.twins.groups.get_mut(number));
-            if let (Some(number), Some(group)) = (number, group) {
-                let (bytes, segments) = units(profile.framing());
-                let terms = Group::terms(&profile);
-                group.charge(at, terms, ticks(now), [bytes, segments]);
-                let classes = &self.classes;
-                group.level(terms, |class| {
-                    let state = classes.get(class as usize).map(|class| class.state);
-                    !matches!(state, None | Some(State::Idle | State::Blocked))
-                });
-                self.copy_arrivals(number);
-                self.place_twins(number, now);
-            }
+        while let Some(parent) = self.classes.get(at as usize).map(|class| class.parent) {
+            self.charge_twins(at, now, &units);
             at = parent;
         }
+    }
+
+    /// The same for one class.
+    pub(super) fn charge_twins(
+        &mut self,
+        class: u32,
+        now: Time,
+        units: impl Fn(Framing) -> (u64, u64),
+    ) {
+        let Some(number) = self.twins.number(class) else {
+            return;
+        };
+        let profile = *self.profile(self.class(class));
+        let Some(group) = self.twins.groups.get_mut(number) else {
+            return;
+        };
+        let (bytes, segments) = units(profile.framing());
+        let terms = Group::terms(&profile);
+        group.charge(class, terms, ticks(now), [bytes, segments]);
+        let classes = &self.classes;
+        group.level(terms, |class| {
+            let state = classes.get(class as usize).map(|class| class.state);
+            !matches!(state, None | Some(State::Idle | State::Blocked))
+        });
+        self.copy_arrivals(number);
+        self.place_twins(number, now);
     }
 
     /// Gives every member of a group its copy of the arrival times.

@@ -10,6 +10,7 @@ use super::frames::Frames;
 use super::poll::cut;
 use crate::class::ticks;
 use crate::counters::FlowCounters;
+use crate::fair::Fair;
 use crate::time::Time;
 use crate::wire::{Cost, FrameShape, Framing};
 
@@ -156,7 +157,10 @@ impl Engine {
             }
         }
         self.close();
-        self.fire(now);
+        if self.wheel.is_due(now) || self.batch.is_some_and(|batch| batch.now != now) {
+            self.end_batch();
+            self.fire(now);
+        }
         let leaf = self.pick()?;
         self.visit = Some(self.open_visit(leaf, now));
         Some(self.grant(leaf, now))
@@ -264,6 +268,17 @@ impl Engine {
     /// The leaf whose turn it is.
     #[inline]
     pub(super) fn pick(&mut self) -> Option<u32> {
+        if let Some(batch) = &self.batch {
+            let body = self.class(batch.inner).body as usize;
+            if let Some(leaf) = self.inners.get_mut(body).and_then(Fair::pick) {
+                let class = self.class(leaf);
+                let bytes = batch.bytes.saturating_add(self.wants(class));
+                if class.is_leaf() && bytes <= batch.most {
+                    return Some(leaf);
+                }
+            }
+            self.end_batch();
+        }
         let mut at = self.root;
         if !self.class(at).state.may_send() {
             return None;
@@ -278,6 +293,25 @@ impl Engine {
         }
     }
 
+    /// The most that a visit to this leaf can send.
+    #[inline]
+    fn wants(&self, class: &Class) -> u64 {
+        let profile = self.profile(class);
+        let quantum = profile.quantum;
+        if class.kind != Kind::Fifo || class.fifo.frames != 1 {
+            return quantum;
+        }
+        let only = class.fifo.first(&self.frames);
+        only.map_or(quantum, |(_, shape, whole)| {
+            let cost = profile.framing().cost(shape);
+            if whole || cost.segments <= 1 {
+                cost.wire_bytes
+            } else {
+                cost.wire_bytes.min(quantum)
+            }
+        })
+    }
+
     /// A visit of as much as every limit on the way lets go with certainty, at least one frame.
     #[inline]
     pub(super) fn open_visit(&self, leaf: u32, now: Time) -> Visit {
@@ -286,7 +320,12 @@ impl Engine {
         let (quantum, framing) = (own.quantum, own.framing());
         let mut whole = class.kind != Kind::Fifo || class.fifo.frames > 1;
         let mut counted = self.segment_bytes > 0;
-        if whole {
+        let mut most_frames = FRAMES;
+        if let Some(batch) = &self.batch {
+            // Those above have room for all of the batch.
+            whole = whole && own.ceil.fits(class.ceil, ticks(now), quantum);
+            most_frames = FRAMES.saturating_sub(batch.frames);
+        } else if whole {
             (whole, counted) = self.fits(leaf, now, quantum, framing);
         }
         Visit {
@@ -298,10 +337,24 @@ impl Engine {
             granted: true,
             most_bytes: quantum,
             most_segments: if counted { SEGMENTS } else { u64::MAX },
-            most_frames: if whole { FRAMES } else { 1 },
+            most_frames: if whole { most_frames } else { 1 },
             framing,
             shape: FrameShape::single(0),
         }
+    }
+
+    /// Whether the ceilings of a class and of all above it have room for so many bytes.
+    #[inline]
+    pub(super) fn has_room(&self, index: u32, now: u128, bytes: u64) -> bool {
+        let mut at = index;
+        while let Some(class) = self.classes.get(at as usize) {
+            let ceil = &self.profile(class).ceil;
+            if ceil.is_limit() && !ceil.fits(class.ceil, now, bytes) {
+                return false;
+            }
+            at = class.parent;
+        }
+        true
     }
 
     /// Whether all classes on the way have room for a whole quantum and charge alike, and whether any
@@ -310,14 +363,7 @@ impl Engine {
         let now = ticks(now);
         let mut at = leaf;
         if self.plain {
-            while let Some(class) = self.classes.get(at as usize) {
-                let ceil = &self.profile(class).ceil;
-                if ceil.is_limit() && !ceil.fits(class.ceil, now, quantum) {
-                    return (false, false);
-                }
-                at = class.parent;
-            }
-            return (true, false);
+            return (self.has_room(leaf, now, quantum), false);
         }
         let (mut whole, mut counted) = (true, self.segment_bytes > 0);
         while at != NONE {

@@ -44,42 +44,35 @@ impl Few {
         &mut self.0[position as usize].tags[kind]
     }
 
+    #[inline]
+    pub(super) fn tags_mut(&mut self, position: u32) -> &mut [Tag; 2] {
+        &mut self.0[position as usize].tags
+    }
+
     /// Fetches the first children.
     #[inline]
     pub(super) fn prefetch(&self) {
         prefetch_index(&self.0, 0);
     }
 
-    /// The eligible child that finishes first; if none is eligible, time jumps.
+    /// The eligible child that finishes first, the first of equals; if none is eligible, time jumps.
+    #[inline]
     pub(super) fn pick(&self, waiting: u64, kind: usize, clock: &mut Clock) -> Option<u32> {
-        let start = |position: u32| self.0[position as usize].tags[kind].start.at;
-        let position = if waiting.is_power_of_two() {
-            let position = waiting.trailing_zeros();
-            clock.reach(start(position));
-            position
-        } else {
-            self.best(waiting, kind, clock.now).or_else(|| {
-                let lead = |position| ahead(clock.now, start(position));
-                let first = bits(waiting).min_by_key(|&position| lead(position))?;
-                clock.reach(start(first));
-                self.best(waiting, kind, clock.now)
-            })?
-        };
-        Some(self.0[position as usize].number)
-    }
-
-    /// The first to finish of those that may start; the first of equals.
-    fn best(&self, mut waiting: u64, kind: usize, now: u64) -> Option<u32> {
         let mut best = None;
-        let mut least = i64::MAX;
-        while waiting != 0 {
-            let position = waiting.trailing_zeros();
-            waiting &= waiting - 1;
-            let tag = &self.0[position as usize].tags[kind];
-            let finish = ahead(now, tag.finish);
-            if ahead(now, tag.start.at) <= 0 && finish < least {
-                (best, least) = (Some(position), finish);
+        // All that may start are alike in that; of others those that start first will be eligible.
+        let (mut soonest, mut least) = (i64::MAX, i64::MAX);
+        for position in bits(waiting) {
+            let child = &self.0[position as usize];
+            let tag = &child.tags[kind];
+            let start = ahead(clock.now, tag.start.at).max(0);
+            let finish = ahead(clock.now, tag.finish);
+            if start < soonest || start == soonest && finish < least {
+                (soonest, least) = (start, finish);
+                best = Some(child.number);
             }
+        }
+        if best.is_some() && soonest > 0 {
+            clock.advance(soonest.cast_unsigned());
         }
         best
     }

@@ -5,7 +5,7 @@
 //! and never children; there are at most 61 and mostly a few.
 
 use super::clock::{Clock, ahead};
-use super::{NONE, Seats, Share, bits};
+use super::{NONE, Seat, Seats, Share, bits};
 
 /// Slots of a group. Starts of children that wait lie within a few slots around virtual time:
 /// eligible before a charge, so at most one quantum beyond it after; and never much behind it,
@@ -49,7 +49,7 @@ impl Group {
     }
 
     /// Ring place of the slot for a child that starts at `start`; moves the first if it comes before.
-    #[inline]
+    #[inline(always)]
     fn place(&mut self, start: u64) -> u32 {
         let rounded = start >> self.shift << self.shift;
         if self.used == 0 {
@@ -69,38 +69,32 @@ impl Group {
         self.first
     }
 
-    #[inline]
-    fn insert<S: Seats + ?Sized>(&mut self, seats: &mut S, child: u32, kind: usize) {
-        let place = self.place(seats.seat(child).starts[kind].at);
+    /// Puts a child behind those that start with it; returns the last of these, for the caller to link.
+    #[inline(always)]
+    fn insert(&mut self, seat: &mut Seat, child: u32, kind: usize) -> u32 {
+        let place = self.place(seat.starts[kind].at);
         self.used |= 1 << place;
         let slot = &mut self.slots[(place % SLOTS) as usize];
         let last = std::mem::replace(&mut slot.tail, child);
         if last == NONE {
             slot.head = child;
-        } else {
-            seats.seat_mut(last).next = child;
         }
-        let seat = seats.seat_mut(child);
         (seat.next, seat.prev) = (NONE, last);
         // Below 32.
         seat.slot = u8::try_from(place).unwrap_or(0);
+        last
     }
 
-    #[inline]
-    fn remove<S: Seats + ?Sized>(&mut self, seats: &mut S, child: u32) {
-        let seat = seats.seat(child);
-        let (next, prev) = (seat.next, seat.prev);
+    /// Takes the child with this seat out, but for what its neighbours know of it.
+    #[inline(always)]
+    fn remove(&mut self, seat: &Seat) {
         let place = u32::from(seat.slot) % SLOTS;
         let slot = &mut self.slots[place as usize];
-        if prev == NONE {
-            slot.head = next;
-        } else {
-            seats.seat_mut(prev).next = next;
+        if seat.prev == NONE {
+            slot.head = seat.next;
         }
-        if next == NONE {
-            slot.tail = prev;
-        } else {
-            seats.seat_mut(next).prev = prev;
+        if seat.next == NONE {
+            slot.tail = seat.prev;
         }
         if slot.head == NONE {
             self.used &= !(1 << place);
@@ -109,6 +103,25 @@ impl Group {
             self.first = (self.first + skip) % SLOTS;
             self.start = self.start.wrapping_add(u64::from(skip) << self.shift);
         }
+    }
+}
+
+/// Tells the `last` of those who start with a child that it comes next.
+#[inline(always)]
+pub(crate) fn link<S: Seats + ?Sized>(seats: &mut S, last: u32, child: u32) {
+    if last != NONE {
+        seats.seat_mut(last).next = child;
+    }
+}
+
+/// Tells those between whom a child was that it is there no more.
+#[inline(always)]
+pub(crate) fn unlink<S: Seats + ?Sized>(seats: &mut S, [next, prev]: [u32; 2]) {
+    if prev != NONE {
+        seats.seat_mut(prev).next = next;
+    }
+    if next != NONE {
+        seats.seat_mut(next).prev = prev;
     }
 }
 
@@ -135,30 +148,26 @@ impl Groups {
         u8::try_from(number).unwrap_or(u8::MAX)
     }
 
-    #[inline]
-    pub(super) fn insert<S: Seats + ?Sized>(
+    /// Lets a child wait; to be followed by [`link`], with what this returns.
+    #[inline(always)]
+    pub(super) fn insert(
         &mut self,
         active: &mut u64,
-        seats: &mut S,
+        seat: &mut Seat,
         child: u32,
         kind: usize,
-    ) {
-        let number = seats.seat(child).groups[kind];
+    ) -> u32 {
+        let number = seat.groups[kind];
         *active |= 1 << number;
-        self.0[usize::from(number)].insert(seats, child, kind);
+        self.0[usize::from(number)].insert(seat, child, kind)
     }
 
-    #[inline]
-    pub(super) fn remove<S: Seats + ?Sized>(
-        &mut self,
-        active: &mut u64,
-        seats: &mut S,
-        child: u32,
-        kind: usize,
-    ) {
-        let number = seats.seat(child).groups[kind];
+    /// Lets the child with this seat wait no more; to be followed by [`unlink`].
+    #[inline(always)]
+    pub(super) fn remove(&mut self, active: &mut u64, seat: &Seat, kind: usize) {
+        let number = seat.groups[kind];
         let group = &mut self.0[usize::from(number)];
-        group.remove(seats, child);
+        group.remove(seat);
         if group.used == 0 {
             *active &= !(1 << number);
         }
@@ -167,13 +176,15 @@ impl Groups {
     /// Moves a child to where its new start belongs: behind those that start with it.
     #[inline]
     pub(super) fn keep<S: Seats + ?Sized>(&mut self, seats: &mut S, child: u32, kind: usize) {
-        let number = seats.seat(child).groups[kind];
-        let group = &mut self.0[usize::from(number)];
-        let seat = seats.seat(child);
+        let seat = seats.seat_mut(child);
+        let group = &mut self.0[usize::from(seat.groups[kind])];
         let place = group.place(seat.starts[kind].at);
         if place != seat.slot.into() || seat.next != NONE {
-            group.remove(seats, child);
-            group.insert(seats, child, kind);
+            group.remove(seat);
+            let neighbours = seat.neighbours();
+            let last = group.insert(seat, child, kind);
+            unlink(seats, neighbours);
+            link(seats, last, child);
         }
     }
 
@@ -186,7 +197,7 @@ impl Groups {
     }
 
     /// The first child of the eligible group that finishes first; if none is eligible, time jumps.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pick(&self, active: u64, clock: &mut Clock) -> Option<u32> {
         let best = if active.is_power_of_two() {
             let only = active.trailing_zeros();

@@ -17,6 +17,7 @@ mod clock;
 mod few;
 mod many;
 mod share;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use prefetch_index::prefetch_index;
 use clock::{Clock, Mark};
 use few::Few;
 use many::Groups;
+pub(crate) use many::{link, unlink};
 use share::Pace;
 pub(crate) use share::Share;
 
@@ -82,6 +84,11 @@ impl Seat {
     #[inline]
     pub(crate) const fn follower(&self) -> u32 {
         self.next
+    }
+
+    /// The next and the previous one of those who start with this child.
+    const fn neighbours(&self) -> [u32; 2] {
+        [self.next, self.prev]
     }
 }
 
@@ -201,11 +208,13 @@ impl Fair {
             }
             tag.begin(share);
         } else {
+            let seat = seats.seat_mut(child);
             if tier == GREEN {
-                let seat = seats.seat_mut(child);
                 row.clock.catch_up(&mut seat.starts[kind(tier)]);
             }
-            row.groups.insert(&mut row.active, seats, child, kind(tier));
+            let groups = &mut row.groups;
+            let last = groups.insert(&mut row.active, seat, child, kind(tier));
+            link(seats, last, child);
         }
     }
 
@@ -226,9 +235,11 @@ impl Fair {
             row.clock
                 .stamp(&mut few.tag_mut(position, kind(tier)).start);
         } else {
-            row.groups.remove(&mut row.active, seats, child, kind(tier));
             let seat = seats.seat_mut(child);
+            row.groups.remove(&mut row.active, seat, kind(tier));
             row.clock.stamp(&mut seat.starts[kind(tier)]);
+            let neighbours = seat.neighbours();
+            unlink(seats, neighbours);
         }
         if row.active == 0 {
             self.ready &= !(1 << tier);
@@ -237,7 +248,7 @@ impl Fair {
 
     /// Who goes next: the best tier in which somebody waits, and the child there. Virtual time
     /// jumps to the earliest start if none has come.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pick(&mut self) -> Option<u32> {
         let tier = self.ready.trailing_zeros();
         let row = self.rows.get_mut(tier as usize)?;

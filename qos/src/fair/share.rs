@@ -83,10 +83,13 @@ pub(super) struct Pace {
 impl Pace {
     /// The upper 32 bits of the sum count, so it is at most 2^-31 too slow, and never too fast: then
     /// nobody goes before its time.
-    #[cold]
+    #[inline]
     fn set(&mut self, weights: u64) {
-        let coarse = (u64::BITS - weights.leading_zeros()).saturating_sub(32);
-        let rounded = (weights >> coarse) + u64::from(coarse > 0);
+        let (mut coarse, mut rounded) = (0, weights);
+        if weights > u64::from(u32::MAX) {
+            coarse = u64::BITS - u32::BITS - weights.leading_zeros();
+            rounded = (weights >> coarse) + 1;
+        }
         *self = Self {
             weights,
             inverse: (1 << 63) / rounded.max(1),
