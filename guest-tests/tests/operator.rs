@@ -53,6 +53,16 @@ fn types(host: &Several, words: &str) -> String {
     said
 }
 
+/// Whether a program that was started with these words runs.
+fn runs(words: &str) -> bool {
+    // Behind `env -C FOLDER`.
+    let words: Vec<&str> = words.split(' ').skip(3).collect();
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let lines = processes.filter_map(|it| std::fs::read(it.path().join("cmdline")).ok());
+    let mut lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    lines.any(|line| line.split_terminator('\0').eq(words.iter().copied()))
+}
+
 #[test]
 fn one_who_takes_too_much_is_seen_and_held_to_less_within_a_second() -> Result<()> {
     let host = Several::start(&config(), &GUESTS, QemuVersion::V10_0, Kernel::V6_12)?;
@@ -62,12 +72,16 @@ fn one_who_takes_too_much_is_seen_and_held_to_less_within_a_second() -> Result<(
     thread::sleep(Duration::from_secs(2));
 
     let tool = tool_program()?;
-    let socket = host.daemon.folder().join("control.sock");
-    let top = format!("{} --control {} top", tool.display(), socket.display());
+    let folder = host.daemon.folder().display();
+    let top = format!(
+        "env -C {folder} {} --control control.sock top",
+        tool.display()
+    );
     let screen = Screen::start(&top, 24, 80)?;
     thread::sleep(Duration::from_millis(3500));
     let seen = screen.wait_for(|text| text.contains("greedy"), Duration::from_secs(10));
     println!("$ netqosctl top\n{seen}\n");
+    assert!(runs(&top));
     for guest in GUESTS {
         assert!(seen.contains(guest), "{guest} is not on the screen");
     }
@@ -105,5 +119,16 @@ fn one_who_takes_too_much_is_seen_and_held_to_less_within_a_second() -> Result<(
     thread::sleep(Duration::from_secs(2));
     let held = rate("greedy", &before, &host.report()?)?;
     assert!(held <= 1.005 * LIMIT, "{held} Mbit/s");
+
+    // Whose terminal goes, goes.
+    drop(screen);
+    let start = Instant::now();
+    while runs(&top) {
+        assert!(
+            start.elapsed() < SEEN_WITHIN,
+            "it goes on without a terminal"
+        );
+        thread::sleep(WINDOW / 10);
+    }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub enum Event {
         /// The class it was in, by its name in the guest's tree; absent if it is the guest's own, or none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         class: Option<String>,
-        /// What was done with it: `sent`, `local`, `queued`, or the reason of its drop.
+        /// What was done with it: `sent`, `local`, or the reason of its drop.
         verdict: String,
         /// Its bytes, all of them.
         len: u32,

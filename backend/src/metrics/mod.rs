@@ -8,8 +8,6 @@
 
 mod collect;
 mod names;
-#[cfg(test)]
-mod tests;
 
 use prometheus_client::encoding::{prometheus_text, text as openmetrics};
 use prometheus_client::registry::Registry;

@@ -206,6 +206,10 @@ fn a_report_tells_of_the_guests_asked_for_and_of_their_classes() {
         for _ in 0..2 {
             let mut front_end = daemon.connect("vm1.sock");
             assert!(front_end.features().is_some());
+            drop(front_end);
+            wait_until("the end of the session", || {
+                daemon.ask(r#"{"do":"report","guests":["vm1"]}"#)["ports"][0]["session"] == false
+            });
         }
         let asked = |request: &str| -> control::Report {
             let answer = daemon.ask(request);

@@ -60,9 +60,9 @@ fn a_service_manager_that_watches_is_given_signs_of_life_for_as_long_as_it_wants
             ("NOTIFY_SOCKET", manager.path()),
             ("WATCHDOG_USEC", "200000".into()),
         ];
+        let start = Instant::now();
         let daemon = Daemon::start_with(&guests(&[("a", "")]), &[], &environment);
         assert_eq!(manager.told(), "READY=1\n");
-        let start = Instant::now();
         for _ in 0..5 {
             assert_eq!(manager.told(), "WATCHDOG=1\n");
         }

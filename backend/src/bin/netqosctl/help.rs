@@ -98,7 +98,7 @@ Examples:
 pub(crate) const CAPTURE: &str = "\
 Without -w every frame is a line. In the file (pcapng) the interface is named
 after the guest, and each frame's comment says class and verdict: sent, local,
-queued, or why it was dropped. Ends with --frames, --seconds or Ctrl-C.
+or why it was dropped. Ends with --frames, --seconds or Ctrl-C.
 
 Examples:
   netqosctl capture vm1 -w vm1.pcapng --seconds 10

@@ -27,6 +27,8 @@ pub(super) enum Over {
     Gone,
     /// It was too slow.
     Late,
+    /// It was told why it is sent away.
+    Refused,
 }
 
 /// What came of a caller's turn.
@@ -167,7 +169,10 @@ impl Caller {
                 Ok(request) => return Ok(Turn::Request(request)),
                 Err(error) => self.answer(&answer::refused(error).line, now)?,
             },
-            Some(Err(too_long)) => self.dismiss(&answer::refused(too_long).line, now)?,
+            Some(Err(too_long)) => {
+                let told = self.dismiss(&answer::refused(too_long).line, now);
+                told.map_err(|_| Over::Refused)?;
+            }
             None if self.inbox.has_ended() => return Err(Over::Gone),
             None => return Ok(Turn::Nothing),
         }

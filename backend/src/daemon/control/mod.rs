@@ -325,7 +325,10 @@ impl Control {
         poller: &Poller,
         timers: &mut Deadlines<Timer>,
     ) {
-        if turn == Err(Over::Late) {
+        if turn == Err(Over::Refused) {
+            self.count(false);
+        }
+        if matches!(turn, Err(Over::Late | Over::Refused)) {
             self.report.dismissed = self.report.dismissed.wrapping_add(1);
         }
         let Some(slot) = self.slot(place) else { return };

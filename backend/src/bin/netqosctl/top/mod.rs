@@ -23,7 +23,9 @@ use std::time::Duration;
 use netqos::control::Client;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
-use signal_hook::consts::{SIGHUP, SIGTERM};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use signal_hook::consts::SIGTERM;
 
 use self::feed::Feed;
 use self::screen::Screen;
@@ -39,15 +41,33 @@ pub(crate) fn run(socket: &Path, interval: Duration) -> Result<(), Failure> {
     // A wrong path is told before the screen is taken.
     Client::connect(socket)?.ping()?;
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, stop.clone())?;
-    }
+    // SIGHUP ends the program at once: there is no terminal then that could be given back.
+    signal_hook::flag::register(SIGTERM, stop.clone())?;
     let feed = Feed::start(socket, interval)?;
     let mut screen = Screen::new(&socket.to_string_lossy());
     let mut terminal = ratatui::try_init()?;
     let result = watch(&mut terminal, &mut screen, &feed, &stop);
     ratatui::try_restore()?;
     Ok(result?)
+}
+
+/// Waits for a key, or not for long; whether the terminal is still there. It must not be read from when it
+/// is not: nothing would ever come, at once and again.
+fn wait() -> io::Result<bool> {
+    let (keys, shown) = (io::stdin(), io::stdout());
+    let mut fds = vec![PollFd::new(&shown, PollFlags::empty())];
+    // Otherwise keys come from the controlling terminal.
+    if keys.is_terminal() {
+        fds.push(PollFd::new(&keys, PollFlags::IN));
+    }
+    let patience = Timespec::try_from(PATIENCE).map_err(io::Error::other)?;
+    match poll(&mut fds, Some(&patience)) {
+        // The terminal has another size, or it is time to end.
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    Ok(!fds.iter().any(|fd| fd.revents().intersects(gone)))
 }
 
 fn watch(
@@ -62,7 +82,10 @@ fn watch(
             terminal.draw(|frame| draw::draw(screen, frame.area(), frame.buffer_mut()))?;
         }
         changed = false;
-        if event::poll(PATIENCE)? {
+        if !wait()? {
+            return Ok(());
+        }
+        while event::poll(Duration::ZERO)? {
             changed = true;
             if let Event::Key(key) = event::read()?
                 && key.kind == KeyEventKind::Press
