@@ -10,8 +10,8 @@
 //!   or frame ([`FrameFault`]), which is dropped while the ring goes on.
 //!
 //! Map: [`memory`] addresses and copies, [`vectored`] system calls on guest memory, [`chain`] one
-//! popped chain, [`split`] the ring, [`net`] virtio-net headers and frame facts, [`surgery`] parts
-//! of super-frames, `driver` (feature `test-driver`) the other half of the ring.
+//! popped chain, [`split`] the ring, [`net`] virtio-net headers and frame facts, [`surgery`] super-frames
+//! joined and cut, `driver` (feature `test-driver`) the other half of the ring.
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
@@ -37,5 +37,5 @@ pub use split::{
     Gather, GatherOutcome, Ring, RingFault, RingLayout, RingOptions, RingState, SetupError,
 };
 
-pub use surgery::{Part, PeelFault, peel};
+pub use surgery::{Accepts, Part, PeelFault, Train, peel};
 pub use vectored::write_vectored;

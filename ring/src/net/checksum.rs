@@ -7,6 +7,20 @@ use std::net::IpAddr;
 pub struct Sum(u64);
 
 impl Sum {
+    /// The sum of nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    /// Adds two 16-bit words, the first above the second.
+    #[inline]
+    #[must_use]
+    pub const fn word(self, word: u32) -> Self {
+        // A few billion of them may be added to a sum of bytes before anything is lost.
+        Self(self.0.wrapping_add(word as u64))
+    }
+
     /// Adds bytes that start at an even offset.
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
