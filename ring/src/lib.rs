@@ -37,5 +37,5 @@ pub use split::{
     Gather, GatherOutcome, Ring, RingFault, RingLayout, RingOptions, RingState, SetupError,
 };
 
-pub use surgery::{Accepts, Part, PeelFault, Train, peel};
+pub use surgery::{Accepts, Part, PeelFault, Train, peel, segment};
 pub use vectored::write_vectored;

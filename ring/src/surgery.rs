@@ -1,10 +1,12 @@
-//! Surgery on frames: super-frames joined of neighbours ([`coalesce`]) and cut into parts ([`peel`](mod@peel)).
+//! Surgery on frames: super-frames joined of neighbours ([`coalesce`]) and cut into parts
+//! ([`peel`](mod@peel)) or single segments ([`segment`](mod@segment)).
 //!
 //! The law of all of it: what the wire carries in the end is, byte for byte, what it would have
 //! carried without.
 
 pub mod coalesce;
 pub mod peel;
+pub mod segment;
 
 #[cfg(test)]
 pub(crate) mod flow;
@@ -13,6 +15,7 @@ pub(crate) mod reference;
 
 pub use coalesce::{Accepts, Train};
 pub use peel::{MAX_PART_HEADER, Part, PeelFault, peel};
+pub use segment::segment;
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;

@@ -21,23 +21,41 @@ impl Sum {
         Self(self.0.wrapping_add(word as u64))
     }
 
-    /// Adds bytes that start at an even offset.
+    /// Adds bytes that start at an even offset; an odd last one as if a zero followed.
+    #[inline]
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        let (words, rest) = bytes.as_chunks::<4>();
-        let mut sum = words
-            .iter()
-            .map(|word| u64::from(u32::from_be_bytes(*word)))
-            .fold(self.0, u64::wrapping_add);
-        let (pairs, odd) = rest.as_chunks::<2>();
-        for pair in pairs {
-            sum = sum.wrapping_add(u64::from(u16::from_be_bytes(*pair)));
+        // The sum is the same in any byte order (RFC 1071 §2 (B)) and any word size, so words are
+        // added as they lie in memory, with the carry going round. Blocks, because the carry stays
+        // in the processor's flag from word to word, but not from one turn of a loop to the next.
+        let (blocks, rest) = bytes.as_chunks::<64>();
+        let (mut sum, mut carries) = (0_u64, 0_u64);
+        for block in blocks {
+            let (words, _) = block.as_chunks::<8>();
+            let mut carry = false;
+            for word in words {
+                (sum, carry) = sum.carrying_add(u64::from_le_bytes(*word), carry);
+            }
+            carries = carries.wrapping_add(u64::from(carry));
         }
-        for byte in odd {
-            sum = sum.wrapping_add(u64::from(*byte) << 8);
+        let (words, rest) = rest.as_chunks::<8>();
+        for word in words {
+            let (more, carry) = sum.overflowing_add(u64::from_le_bytes(*word));
+            sum = more;
+            carries = carries.wrapping_add(u64::from(carry));
         }
-        // Below 2^49 for any slice a frame can be; folded so that sums of sums stay far from 2^64.
-        Self((sum & 0xffff_ffff).wrapping_add(sum >> 32))
+        if !rest.is_empty() {
+            let (more, carry) = sum.overflowing_add(last(bytes, rest));
+            sum = more;
+            carries = carries.wrapping_add(u64::from(carry));
+        }
+        let (sum, carry) = sum.overflowing_add(carries);
+        let sum = sum.wrapping_add(u64::from(carry)).swap_bytes();
+        Self(
+            self.0
+                .wrapping_add(sum & 0xffff_ffff)
+                .wrapping_add(sum >> 32),
+        )
     }
 
     /// Adds the pseudo-header of TCP and UDP (RFC 9293 §3.1, RFC 8200 §8.1).
@@ -60,10 +78,10 @@ impl Sum {
     /// The sum folded to 16 bits, as a partial checksum is stored.
     #[must_use]
     pub fn fold(self) -> u16 {
-        let mut sum = self.0;
-        while sum >> 16 != 0 {
-            sum = (sum & 0xffff).wrapping_add(sum >> 16);
-        }
+        let sum = (self.0 & 0xffff_ffff).wrapping_add(self.0 >> 32);
+        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
+        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
+        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
         let [.., high, low] = sum.to_be_bytes();
         u16::from_be_bytes([high, low])
     }
@@ -75,10 +93,51 @@ impl Sum {
     }
 }
 
+/// The last, less than eight, bytes of a slice as the lowest of a word; zeros are above them.
+#[inline]
+fn last(bytes: &[u8], rest: &[u8]) -> u64 {
+    if let Some(word) = bytes.last_chunk::<8>() {
+        // All that is before them falls out.
+        let bits =
+            u64::BITS.wrapping_sub(8_u32.wrapping_mul(u32::try_from(rest.len()).unwrap_or(0)));
+        return u64::from_le_bytes(*word).unbounded_shr(bits);
+    }
+    rest.iter()
+        .rev()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
 fn v6(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// The sum of bytes that come in pieces of any length.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pieces {
+    sum: Sum,
+    /// The next byte is the second of its word.
+    odd: bool,
+}
+
+impl Pieces {
+    /// Adds the next piece.
+    #[inline]
+    #[must_use]
+    pub(crate) fn piece(self, bytes: &[u8]) -> Self {
+        let sum = Sum::new().bytes(bytes).fold();
+        let sum = if self.odd { sum.swap_bytes() } else { sum };
+        Self {
+            sum: self.sum.word(u32::from(sum)),
+            odd: self.odd ^ (bytes.len() & 1 != 0),
+        }
+    }
+
+    /// The checksum; see [`Sum::finish`].
+    pub(crate) fn finish(self) -> u16 {
+        self.sum.finish()
     }
 }
 
@@ -87,20 +146,32 @@ fn v6(address: IpAddr) -> [u8; 16] {
 ///
 /// False when the request lies outside the frame, which is then unchanged.
 pub fn complete(frame: &mut [u8], request: super::ChecksumRequest) -> bool {
-    let start = usize::from(request.start);
-    let offset = usize::from(request.offset);
-    let Some(covered) = frame.get_mut(start..) else {
+    complete_parts(frame, &[], request)
+}
+
+/// As [`complete`], for a frame that lies in several pieces: `head`, which must hold the checksum's
+/// field, then those of `rest`.
+///
+/// False when it does not; the frame is then unchanged.
+pub fn complete_parts(head: &mut [u8], rest: &[&[u8]], request: super::ChecksumRequest) -> bool {
+    let Some(covered) = head.get_mut(usize::from(request.start)..) else {
         return false;
     };
-    let sum = match Sum::default().bytes(covered).finish() {
-        0 => 0xffff,
-        sum => sum,
-    };
+    let first = Pieces::default().piece(covered);
+    let offset = usize::from(request.offset);
     match covered.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) {
         Some(field) => {
+            let all = rest.iter().fold(first, |sum, bytes| sum.piece(bytes));
+            let sum = match all.finish() {
+                0 => 0xffff,
+                sum => sum,
+            };
             *field = u16::to_be_bytes(sum);
             true
         }
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

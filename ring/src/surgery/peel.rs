@@ -72,7 +72,13 @@ impl Part {
         self.bytes().get(HEADER_LEN..).unwrap_or_default()
     }
 
-    fn headers_mut(&mut self) -> &mut [u8] {
+    pub(super) fn set_header(&mut self, header: [u8; HEADER_LEN]) {
+        if let Some(own) = self.bytes.first_chunk_mut() {
+            *own = header;
+        }
+    }
+
+    pub(super) fn headers_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(HEADER_LEN..self.len).unwrap_or_default()
     }
 }
@@ -120,9 +126,7 @@ pub fn peel(
     target.copy_from_slice(source);
     cut.network(facts, target).ok_or(PeelFault::Head)?;
     cut.transport(facts, target).ok_or(PeelFault::Head)?;
-    if let Some(header) = out.bytes.first_chunk_mut() {
-        *header = cut.header(facts);
-    }
+    out.set_header(cut.header(facts));
     Ok(cut.payload)
 }
 

@@ -6,6 +6,7 @@ use crate::net::{HEAD_LEN, inspect};
 use crate::surgery::flow::{Flow, right_ipv4};
 use crate::surgery::reference::{Sent, reference};
 use crate::surgery::{CWR, RST, SYN, URG};
+use crate::surgery::{ECE, FIN, PSH};
 
 const ALL: Accepts = Accepts {
     tcp4: true,
