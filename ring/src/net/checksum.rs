@@ -28,27 +28,23 @@ impl Sum {
         // The sum is the same in any byte order (RFC 1071 §2 (B)) and any word size, so words are
         // added as they lie in memory, with the carry going round. Blocks, because the carry stays
         // in the processor's flag from word to word, but not from one turn of a loop to the next.
+        let mut sum = (0, 0);
         let (blocks, rest) = bytes.as_chunks::<64>();
-        let (mut sum, mut carries) = (0_u64, 0_u64);
         for block in blocks {
-            let (words, _) = block.as_chunks::<8>();
-            let mut carry = false;
-            for word in words {
-                (sum, carry) = sum.carrying_add(u64::from_le_bytes(*word), carry);
-            }
-            carries = carries.wrapping_add(u64::from(carry));
+            sum = add(sum, block);
+        }
+        let (blocks, rest) = rest.as_chunks::<16>();
+        for block in blocks {
+            sum = add(sum, block);
         }
         let (words, rest) = rest.as_chunks::<8>();
         for word in words {
-            let (more, carry) = sum.overflowing_add(u64::from_le_bytes(*word));
-            sum = more;
-            carries = carries.wrapping_add(u64::from(carry));
+            sum = add(sum, word);
         }
         if !rest.is_empty() {
-            let (more, carry) = sum.overflowing_add(last(bytes, rest));
-            sum = more;
-            carries = carries.wrapping_add(u64::from(carry));
+            sum = add(sum, &last(bytes, rest).to_le_bytes());
         }
+        let (sum, carries) = sum;
         let (sum, carry) = sum.overflowing_add(carries);
         let sum = sum.wrapping_add(u64::from(carry)).swap_bytes();
         Self(
@@ -78,12 +74,12 @@ impl Sum {
     /// The sum folded to 16 bits, as a partial checksum is stored.
     #[must_use]
     pub fn fold(self) -> u16 {
-        let sum = (self.0 & 0xffff_ffff).wrapping_add(self.0 >> 32);
-        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-        let [.., high, low] = sum.to_be_bytes();
-        u16::from_be_bytes([high, low])
+        // The upper half of a sum with its halves swapped is both halves and their carry.
+        let sum = self.0.wrapping_add(self.0.rotate_left(32)) >> 32;
+        let [.., a, b, c, d] = sum.to_be_bytes();
+        let sum = u32::from_be_bytes([a, b, c, d]);
+        let [a, b, _, _] = sum.wrapping_add(sum.rotate_left(16)).to_be_bytes();
+        u16::from_be_bytes([a, b])
     }
 
     /// The checksum: the complement of the folded sum.
@@ -91,6 +87,17 @@ impl Sum {
     pub fn finish(self) -> u16 {
         !self.fold()
     }
+}
+
+/// Adds whole words to a sum and the number of its carries.
+#[inline]
+fn add<const BYTES: usize>((sum, carries): (u64, u64), block: &[u8; BYTES]) -> (u64, u64) {
+    let (words, _) = block.as_chunks::<8>();
+    let (mut sum, mut carry) = (sum, false);
+    for word in words {
+        (sum, carry) = sum.carrying_add(u64::from_le_bytes(*word), carry);
+    }
+    (sum, carries.wrapping_add(u64::from(carry)))
 }
 
 /// The last, less than eight, bytes of a slice as the lowest of a word; zeros are above them.
