@@ -6,7 +6,7 @@
 //! the last segment, CWR on the first.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ops::Range;
 

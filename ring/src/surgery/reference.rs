@@ -3,7 +3,7 @@
 use super::*;
 use crate::net::checksum::{Sum, complete};
 use crate::net::frames::EVERY;
-use crate::net::{Gso, HEADER_LEN, Network, inspect};
+use crate::net::{ChecksumRequest, Gso, HEADER_LEN, Network, inspect};
 
 /// What travels: the virtio-net header, then the frame.
 pub(crate) type Sent = ([u8; HEADER_LEN], Vec<u8>);
@@ -91,8 +91,17 @@ pub(crate) fn reference(sent: &Sent) -> Vec<Vec<u8>> {
         }
         let seed = seed_of(&segment, l4, kind);
         segment[field..field + 2].copy_from_slice(&seed.to_be_bytes());
-        assert!(complete(&mut segment, request));
+        finish(&mut segment, request);
         segments.push(segment);
     }
     segments
+}
+
+/// Finishes a checksum as the kernel's segmentation does: only UDP's zero becomes 0xffff.
+pub(crate) fn finish(frame: &mut [u8], request: ChecksumRequest) {
+    assert!(complete(frame, request));
+    let field = usize::from(request.start + request.offset);
+    if request.offset == TCP_CHECKSUM && frame[field..field + 2] == [0xff, 0xff] {
+        frame[field..field + 2].fill(0);
+    }
 }

@@ -1,12 +1,13 @@
 //! What joins and what does not; cutting again gives back what came.
 
+mod identity;
+
 use super::*;
-use crate::net::checksum::complete;
+use crate::net::frames::EVERY;
 use crate::net::{HEAD_LEN, inspect};
 use crate::surgery::flow::{Flow, right_ipv4};
-use crate::surgery::reference::{Sent, reference};
-use crate::surgery::{CWR, RST, SYN, URG};
-use crate::surgery::{ECE, FIN, PSH};
+use crate::surgery::reference::{Sent, finish};
+use crate::surgery::{CWR, ECE, FIN, PSH, Part, RST, SYN, URG, segment};
 
 const ALL: Accepts = Accepts {
     tcp4: true,
@@ -43,22 +44,29 @@ fn coalesced(sent: &[Sent], accepts: Accepts) -> Vec<Sent> {
         .collect()
 }
 
-/// What the wire carries.
+/// What the wire carries, cut by [`segment`] with the frame in pieces.
 fn on_the_wire(sent: &Sent) -> Vec<Vec<u8>> {
     let (header, frame) = sent;
     let head = &frame[..frame.len().min(HEAD_LEN)];
     let len = u32::try_from(frame.len()).unwrap();
-    match inspect(header, head, len, crate::net::frames::EVERY) {
-        Ok(facts) if facts.gso != Gso::None => reference(sent),
-        Ok(facts) => {
-            let mut frame = frame.clone();
-            if let Some(request) = facts.checksum {
-                assert!(complete(&mut frame, request));
-            }
-            vec![frame]
+    let Ok(facts) = inspect(header, head, len, EVERY) else {
+        return vec![frame.clone()];
+    };
+    if facts.gso == Gso::None {
+        let mut frame = frame.clone();
+        if let Some(request) = facts.checksum {
+            finish(&mut frame, request);
         }
-        Err(_) => vec![frame.clone()],
+        return vec![frame];
     }
+    let pieces: Vec<_> = frame.chunks(333).collect();
+    let mut out = Part::new();
+    let segments = (0..facts.segments).map(|index| {
+        let payload = segment(&facts, head, &pieces, index, true, &mut out).unwrap();
+        let payload = payload.start as usize..payload.end as usize;
+        [out.headers(), &frame[payload]].concat()
+    });
+    segments.collect()
 }
 
 fn frames_in(sent: &[Sent], accepts: Accepts) -> Vec<usize> {
@@ -292,7 +300,7 @@ fn the_header_of_the_whole_stands_a_guests_inspection() {
             panic!("{} units", left.len());
         };
         let len = u32::try_from(frame.len()).unwrap();
-        let facts = inspect(header, frame, len, crate::net::frames::EVERY).unwrap();
+        let facts = inspect(header, frame, len, EVERY).unwrap();
         assert_eq!((facts.gso, facts.segments), (flow.kind, 5));
         assert_eq!(facts.header(), *header);
     }

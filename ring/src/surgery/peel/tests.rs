@@ -9,7 +9,14 @@ use crate::surgery::reference::{Sent, reference, seed_of};
 use crate::surgery::*;
 
 /// A super-frame of each kind, with an honest guest's seed.
-fn super_frame(kind: Gso, tags: usize, options: u8, flags: u8, size: u16, payload: &[u8]) -> Sent {
+pub(crate) fn super_frame(
+    kind: Gso,
+    tags: usize,
+    options: u8,
+    flags: u8,
+    size: u16,
+    payload: &[u8],
+) -> Sent {
     let tags = vec![7; tags];
     let (ethertype, packet, l3) = match kind {
         Gso::Tcp4 => (0x0800, ipv4(6, options, &tcp(flags, options, payload)), 20),
