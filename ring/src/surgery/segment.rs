@@ -10,7 +10,7 @@ use crate::net::checksum::Pieces;
 use crate::net::{Facts, Gso, HEADER_LEN};
 
 /// Writes the headers of segment `index` of a super-frame into `out` and returns where its payload
-/// lies in the frame, as [`peel`] does for one segment.
+/// lies in the frame, as [`peel()`] does for one segment.
 ///
 /// `head` is the copy that `facts` was made from, `frame` the whole frame, in pieces of any length.
 /// With `finish` the segment has its checksum, and a virtio-net header that asks for nothing;
