@@ -152,7 +152,6 @@ impl Train {
         let l4 = l3.wrapping_add(ip);
         self.l3 = u8::try_from(l3).ok()?;
         self.l4 = u8::try_from(l4).ok()?;
-        self.ending = 0;
         self.len = u32::try_from(unit.len()).ok()?;
         let packet = MAX_PACKET.wrapping_add(u32::from(self.l3));
         self.most = packet.min(most_bytes.saturating_add(12));

@@ -189,6 +189,55 @@ fn what_segmentation_would_not_give_back_keeps_a_frame_out() {
 }
 
 #[test]
+fn fragments_stay_alone_though_they_are_alike() {
+    for (at, bit) in [(6, 0x20), (7, 1), (6, 0x10)] {
+        for kind in [Gso::Tcp4, Gso::Udp] {
+            let mut sent = run(&mut Flow::new(kind), &[100, 100, 100]);
+            for (_, frame) in &mut sent {
+                frame[14 + at] |= bit;
+                right_ipv4(&mut frame[14..]);
+            }
+            assert_eq!(frames_in(&sent, ALL), [1, 1, 1]);
+        }
+    }
+}
+
+#[test]
+fn a_request_for_another_checksum_opens_no_train() {
+    let mut flow = Flow {
+        partial: true,
+        ..Flow::new(Gso::Tcp4)
+    };
+    let mut sent = run(&mut flow, &[100, 100, 100]);
+    for (header, _) in &mut sent {
+        header[6] += 8;
+    }
+    assert_eq!(frames_in(&sent, ALL), [1, 1, 1]);
+}
+
+#[test]
+fn a_tcp_checksum_of_zero_has_two_forms_and_stays_alone() {
+    for (kind, trains) in [
+        (Gso::Tcp4, vec![1, 1, 1]),
+        (Gso::Tcp6, vec![1, 1, 1]),
+        (Gso::Udp, vec![3]),
+    ] {
+        let mut flow = Flow::new(kind);
+        let mut sent = run(&mut flow, &[100]);
+        let mut payload = vec![0; 100];
+        let at = flow.l4() + if kind == Gso::Udp { 6 } else { 16 };
+        let (_, frame) = flow.clone().next(&payload, 0);
+        payload[..2].copy_from_slice(&frame[at..at + 2]);
+        sent.push(flow.next(&payload, 0));
+        assert_eq!(sent[1].1[at..at + 2], [0xff, 0xff]);
+        sent.push(flow.next(&payload, 0));
+        assert_eq!(frames_in(&sent, ALL), trains);
+        sent[1].1[at..at + 2].fill(0);
+        assert_eq!(frames_in(&sent, ALL), [1, 1, 1]);
+    }
+}
+
+#[test]
 fn padding_keeps_a_frame_out() {
     for flow in kinds() {
         for index in 0..3 {
