@@ -5,6 +5,7 @@
 //! class has a guarantee and a ceiling, and frames come at nine tenths of the link.
 
 mod clock;
+mod held;
 mod models;
 mod ours;
 mod tree;
@@ -42,6 +43,11 @@ enum Pattern {
     Sparse,
     /// As deep, with CoDel on flow queues in the leaves; only the engine
     Flows,
+    /// Every leaf always has frames, which wait with the caller and are committed one by one; only the
+    /// engine
+    Held,
+    /// The same, committed by the burst; only the engine
+    Burst,
     /// Another tree with every class retuned, per class; only the engine
     Apply,
     /// One random class retuned after another; only the engine
@@ -94,6 +100,8 @@ fn measure(contender: Contender, pattern: Pattern, tree: &Tree, frames: u32) -> 
     match (contender, pattern) {
         (Contender::Netqos, Pattern::Apply) => ours::apply(tree, frames),
         (Contender::Netqos, Pattern::Retune) => ours::retune(tree, frames),
+        (Contender::Netqos, Pattern::Held) => held::run(tree, frames, false),
+        (Contender::Netqos, Pattern::Burst) => held::run(tree, frames, true),
         (Contender::Netqos, Pattern::Flows) => {
             let mut work = Work::new(Ours::with_flows(tree)?);
             let nanos = work.deep(frames)?;
@@ -110,7 +118,7 @@ fn measure(contender: Contender, pattern: Pattern, tree: &Tree, frames: u32) -> 
             }
             Ok(nanos)
         }
-        (_, Pattern::Apply | Pattern::Retune | Pattern::Flows) => {
+        (_, Pattern::Apply | Pattern::Retune | Pattern::Flows | Pattern::Held | Pattern::Burst) => {
             Err("only the engine does this".into())
         }
         (Contender::Drr, _) => Work::new(Drr::new(&weights())).run(pattern, frames),

@@ -10,9 +10,9 @@ use crate::{Pattern, Result};
 /// Frames taken out at once.
 const BUDGET: usize = 32;
 /// Frames between two readings of the clock.
-const BURST: u32 = 256;
+pub(crate) const BURST: u32 = 256;
 /// Nanoseconds that a burst of minimum frames takes of nine tenths of the link.
-const BURST_NANOS: u64 = BURST as u64 * 84 * 8 * 10 / 9 * 1_000_000_000 / LINK;
+pub(crate) const BURST_NANOS: u64 = BURST as u64 * 84 * 8 * 10 / 9 * 1_000_000_000 / LINK;
 /// Frames that wait in every leaf of the deep pattern: more than a visit serves.
 const BACKLOG: u64 = 40;
 

@@ -6,13 +6,13 @@
 //! leaf and the classes above it may be anywhere by then.
 
 use super::Engine;
-use super::class::{NONE, State};
+use super::class::{Kind, NONE, State};
 use super::frame::Frame;
 use super::visit::Visit;
 use crate::class::ticks;
 use crate::counters::FlowCounters;
 use crate::fair::GREEN;
-use crate::wire::FrameShape;
+use crate::wire::{FrameShape, Framing};
 
 /// Where a granted frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,36 @@ impl Engine {
             Place::Leaf => self.take(at, sent),
             Place::Caller | Place::Dropped => None,
         };
-        self.charge_late(at, sent);
+        self.charge_late(at, |framing| {
+            let cost = framing.cost(sent);
+            (cost.wire_bytes, cost.segments.into())
+        });
         done
+    }
+
+    /// The same for several frames of a leaf without a queue.
+    #[cold]
+    pub(super) fn commit_burst_late(&mut self, sent: &FlowCounters, last: FrameShape) {
+        let Some(Late { class: at, place }) = self.late.filter(|_| sent.frames > 0) else {
+            return;
+        };
+        let class = self.class(at);
+        if place == Place::Leaf && class.kind != Kind::Hold {
+            return;
+        }
+        let green = class.state == State::Green;
+        let own = self.profile(class).framing();
+        self.late = None;
+        if place != Place::Dropped {
+            self.tally(at).sent(sent, green);
+        }
+        self.charge_late(at, |framing| {
+            if framing == own || sent.frames > 1 {
+                return (sent.wire_bytes, sent.segments);
+            }
+            let cost = framing.cost(last);
+            (cost.wire_bytes, cost.segments.into())
+        });
     }
 
     /// Ends a grant without a visit, if there is one; returns the leaf if it is as it was.
@@ -70,9 +98,9 @@ impl Engine {
         (late.place == Place::Leaf).then_some(late.class)
     }
 
-    /// Charges a frame to a class and all above it, whatever they are doing, and moves each to where it
-    /// now belongs.
-    fn charge_late(&mut self, index: u32, sent: FrameShape) {
+    /// Charges what was sent to a class and all above it, whatever they are doing, and moves each to where
+    /// it now belongs; `units` says what a framing makes of it, in bytes and segments.
+    fn charge_late(&mut self, index: u32, units: impl Fn(Framing) -> (u64, u64)) {
         let now = ticks(self.now);
         let mut guaranteed = false;
         let mut at = index;
@@ -80,8 +108,7 @@ impl Engine {
             let Some(profile) = self.profiles.get(class.profile as usize) else {
                 return;
             };
-            let cost = profile.framing().cost(sent);
-            let (bytes, segments) = (cost.wire_bytes, u64::from(cost.segments));
+            let (bytes, segments) = units(profile.framing());
             let work = bytes.max(segments.saturating_mul(self.segment_bytes));
             let is_root = class.parent == NONE;
             if let Some(pps) = self
@@ -122,10 +149,7 @@ impl Engine {
             at = parent;
         }
         if !self.twins.is_empty() {
-            self.charge_twins_above(index, self.now, |framing| {
-                let cost = framing.cost(sent);
-                (cost.wire_bytes, cost.segments.into())
-            });
+            self.charge_twins_above(index, self.now, units);
         }
     }
 

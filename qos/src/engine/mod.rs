@@ -7,6 +7,7 @@ mod fifo;
 mod flows;
 mod frame;
 mod frames;
+mod grant;
 mod late;
 mod offer;
 mod poll;
@@ -31,9 +32,9 @@ use crate::wheel::{Hand, Wheel};
 pub use apply::Diff;
 pub use class::{LeafKey, State};
 pub use frame::{Ack, Ecn, Frame};
+pub use grant::{Grant, Hold, Room};
 pub use poll::Departure;
 pub use snapshot::{ClassSnapshot, ClassStats};
-pub use visit::{Grant, Hold};
 
 use charge::Batch;
 use class::{Class, NONE};

@@ -3,7 +3,8 @@
 use prefetch_index::prefetch_index;
 
 use super::class::{Class, Kind, LeafKey, NONE, State};
-use super::visit::{FRAMES, Visit, fitting};
+use super::grant::{Room, fitting};
+use super::visit::{FRAMES, Visit};
 use super::{Engine, Wake};
 use crate::counters::FlowCounters;
 use crate::fair::Fair;
@@ -242,7 +243,7 @@ impl Engine {
     fn drain_flows(&mut self, visit: &mut Visit, out: &mut Vec<Departure>) {
         let index = visit.leaf;
         while self.class(index).backlog && visit.has_room() {
-            let grant = self.grant(index, visit.now);
+            let grant = self.grant(index, visit.now, Room::default());
             let Some(frame) = grant.frame else {
                 self.class_mut(index).backlog = false;
                 return;

@@ -4,9 +4,10 @@
 //! instant; the tree is brought up to date once, when it ends.
 
 use super::Engine;
-use super::class::{Class, Kind, LeafKey, NONE, State};
+use super::class::{Class, Kind, NONE, State};
 use super::frame::Frame;
 use super::frames::Frames;
+use super::grant::{Grant, Hold, Room};
 use super::poll::cut;
 use crate::class::ticks;
 use crate::counters::FlowCounters;
@@ -16,62 +17,10 @@ use crate::wire::{Cost, FrameShape, Framing};
 
 /// Frames of one visit at most.
 pub(super) const FRAMES: u32 = 16;
+/// The same for a leaf without a queue, of whose ring a longer run costs less a frame.
+const HELD_FRAMES: u32 = 64;
 /// Segments of one visit at most, if a packet limit is on the way.
 const SEGMENTS: u64 = 64;
-
-/// Leave to send one frame of a leaf, now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// Whose.
-    pub leaf: LeafKey,
-    /// The frame, if the leaf has a queue; otherwise the caller knows which. Its shape is what is left
-    /// of it: its last bytes, less than last time if parts were sent, or dropped because it waited too
-    /// long.
-    pub frame: Option<Frame>,
-    /// Whether the frame is to be marked as having met congestion (ECN's CE): a super-frame's header
-    /// marks all its segments.
-    pub mark: bool,
-    /// Wire bytes that the leaf should send at once. A larger super-frame should be peeled: see
-    /// [`segments`](Self::segments).
-    pub quantum: u64,
-    /// How the leaf is charged.
-    pub framing: Framing,
-}
-
-impl Grant {
-    /// How many segments of this frame should go now: at least one, and as many as the quantum
-    /// holds. Send [`FrameShape::peel`]'s first part, and commit its shape.
-    #[must_use]
-    pub fn segments(&self, shape: FrameShape) -> u32 {
-        fitting(self.framing, self.quantum, shape)
-    }
-}
-
-/// How many of a frame's segments a quantum holds: at least one.
-pub(super) fn fitting(framing: Framing, quantum: u64, shape: FrameShape) -> u32 {
-    let whole = framing.cost(shape);
-    if whole.wire_bytes <= quantum || whole.segments <= 1 {
-        return whole.segments;
-    }
-    let one = shape.peel(1).map_or(shape, |(part, _)| part);
-    let each = framing.cost(one).wire_bytes.max(1);
-    let most = quantum
-        .checked_div(each)
-        .unwrap_or(1)
-        .clamp(1, whole.segments.into());
-    u32::try_from(most).unwrap_or(whole.segments)
-}
-
-/// Why a granted frame did not go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// It may go next time; nothing changes. What is to be done when the uplink is full.
-    Later,
-    /// Nothing waits for this leaf after all. Only for a leaf without a queue.
-    Empty,
-    /// The leaf's receiver cannot take it: leave the leaf out until [`Engine::unblock`].
-    Blocked,
-}
 
 /// What a leaf has sent at one instant and the tree does not know yet.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +50,9 @@ impl Visit {
     }
 
     /// Bytes and segments for a class that charges like this. A visit over classes that charge
-    /// differently has one frame.
+    /// differently has one frame, unless its caller sent more than there was room for.
     pub(super) fn charged(&self, framing: Framing) -> (u64, u64) {
-        if framing == self.framing {
+        if framing == self.framing || self.frames > 1 {
             return (self.bytes, self.segments);
         }
         let cost = framing.cost(self.shape);
@@ -120,6 +69,18 @@ impl Visit {
             cost.wire_bytes
         });
         self.bytes.saturating_add(next.unwrap_or(0)) <= self.most_bytes
+    }
+
+    /// What may go besides the next frame, if the leaf has no queue.
+    const fn room(&self) -> Room {
+        Room {
+            frames: self
+                .most_frames
+                .saturating_sub(self.frames)
+                .saturating_sub(1),
+            bytes: self.most_bytes.saturating_sub(self.bytes),
+            segments: self.most_segments.saturating_sub(self.segments),
+        }
     }
 
     #[inline]
@@ -153,7 +114,8 @@ impl Engine {
                 class.is_some_and(|class| class.backlog && visit.holds(class, &self.frames));
             if visit.now == now && visit.has_room() && waits {
                 visit.granted = true;
-                return Some(self.grant(leaf, now));
+                let room = visit.room();
+                return Some(self.grant(leaf, now, room));
             }
         }
         self.close();
@@ -162,8 +124,9 @@ impl Engine {
             self.fire(now);
         }
         let leaf = self.pick()?;
-        self.visit = Some(self.open_visit(leaf, now));
-        Some(self.grant(leaf, now))
+        let visit = self.open_visit(leaf, now);
+        self.visit = Some(visit);
+        Some(self.grant(leaf, now, visit.room()))
     }
 
     /// Charges the frame granted last, which went as `sent`: the whole frame's shape, or the first
@@ -184,6 +147,32 @@ impl Engine {
         passed.add(sent.len, cost);
         self.tally(index).sent(&passed, green);
         done
+    }
+
+    /// Charges several frames of a leaf without a queue that went under the grant: `sent` is what they
+    /// are together, as [`Grant::framing`] counts it, and `last` the shape of the last of them. The same
+    /// as so many times [`peek`](Self::peek) and [`commit`](Self::commit) at the instant of the grant, if
+    /// each but the first had [room](Room::holds). Without a grant, or without a frame, nothing happens.
+    #[inline]
+    pub fn commit_burst(&mut self, sent: &FlowCounters, last: FrameShape) {
+        let Some(visit) = self.visit.as_mut().filter(|visit| visit.granted) else {
+            return self.commit_burst_late(sent, last);
+        };
+        let index = visit.leaf;
+        let Some(class) = self.classes.get(index as usize) else {
+            return;
+        };
+        if class.kind != Kind::Hold || sent.frames == 0 {
+            return;
+        }
+        let green = class.state == State::Green;
+        visit.granted = false;
+        visit.bytes = visit.bytes.saturating_add(sent.wire_bytes);
+        visit.segments = visit.segments.saturating_add(sent.segments);
+        let frames = u32::try_from(sent.frames).unwrap_or(u32::MAX);
+        visit.frames = visit.frames.saturating_add(frames);
+        visit.shape = last;
+        self.tally(index).sent(sent, green);
     }
 
     /// Says that the frame granted last did not go. Charges nothing.
@@ -235,7 +224,7 @@ impl Engine {
     }
 
     #[inline]
-    pub(super) fn grant(&mut self, index: u32, now: Time) -> Grant {
+    pub(super) fn grant(&mut self, index: u32, now: Time, room: Room) -> Grant {
         let class = self.class(index);
         let (leaf, kind, body) = (class.key(index), class.kind, class.body);
         let profile = self.profile(class);
@@ -262,6 +251,10 @@ impl Engine {
             mark: chosen.is_some_and(|(_, mark)| mark),
             quantum,
             framing,
+            room: match kind {
+                Kind::Hold => room,
+                _ => Room::default(),
+            },
         }
     }
 
@@ -320,7 +313,10 @@ impl Engine {
         let (quantum, framing) = (own.quantum, own.framing());
         let mut whole = class.kind != Kind::Fifo || class.fifo.frames > 1;
         let mut counted = self.segment_bytes > 0;
-        let mut most_frames = FRAMES;
+        let mut most_frames = match class.kind {
+            Kind::Hold => HELD_FRAMES,
+            _ => FRAMES,
+        };
         if let Some(batch) = &self.batch {
             // Those above have room for all of the batch.
             whole = whole && own.ceil.fits(class.ceil, ticks(now), quantum);
