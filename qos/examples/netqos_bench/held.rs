@@ -1,4 +1,5 @@
-//! Frames that wait with the caller, as in the rings of guests: one by one, or by the burst.
+//! Frames that wait with the caller, as in the rings of guests: one by one, or by the burst. And those that
+//! wait nowhere.
 
 use qos::{Engine, FlowCounters, FrameShape, LeafKey, LeafQueue, Span, Time};
 
@@ -45,4 +46,22 @@ pub(crate) fn run(tree: &Tree, frames: u32, together: bool) -> Result<f64> {
         since += gone;
     }
     start.nanos_each(sent)
+}
+
+/// Nanoseconds per frame of an idle tree with queues.
+pub(crate) fn pass(tree: &Tree, frames: u32) -> Result<f64> {
+    let mut engine = Engine::new(&tree.config(LeafQueue::Fifo { frames: 128 })?)?;
+    let leaf = |(id, _)| engine.leaf(id);
+    let keys: Vec<LeafKey> = tree.leaves().filter_map(leaf).collect();
+    let mut now = Time::from_nanos(1_000_000_000);
+    let start = Watch::start()?;
+    for (number, &key) in (0..frames).zip(keys.iter().cycle()) {
+        if number % BURST == 0 {
+            now = now.saturating_add(Span::from_nanos(BURST_NANOS));
+        }
+        if !engine.pass(key, SHAPE, now) {
+            return Err("a frame did not pass".into());
+        }
+    }
+    start.nanos_each(frames)
 }

@@ -48,6 +48,8 @@ enum Pattern {
     Held,
     /// The same, committed by the burst; only the engine
     Burst,
+    /// Frames that pass without a queue, each of another leaf; only the engine
+    Pass,
     /// Another tree with every class retuned, per class; only the engine
     Apply,
     /// One random class retuned after another; only the engine
@@ -102,6 +104,7 @@ fn measure(contender: Contender, pattern: Pattern, tree: &Tree, frames: u32) -> 
         (Contender::Netqos, Pattern::Retune) => ours::retune(tree, frames),
         (Contender::Netqos, Pattern::Held) => held::run(tree, frames, false),
         (Contender::Netqos, Pattern::Burst) => held::run(tree, frames, true),
+        (Contender::Netqos, Pattern::Pass) => held::pass(tree, frames),
         (Contender::Netqos, Pattern::Flows) => {
             let mut work = Work::new(Ours::with_flows(tree)?);
             let nanos = work.deep(frames)?;
@@ -118,9 +121,15 @@ fn measure(contender: Contender, pattern: Pattern, tree: &Tree, frames: u32) -> 
             }
             Ok(nanos)
         }
-        (_, Pattern::Apply | Pattern::Retune | Pattern::Flows | Pattern::Held | Pattern::Burst) => {
-            Err("only the engine does this".into())
-        }
+        (
+            _,
+            Pattern::Apply
+            | Pattern::Retune
+            | Pattern::Flows
+            | Pattern::Held
+            | Pattern::Burst
+            | Pattern::Pass,
+        ) => Err("only the engine does this".into()),
         (Contender::Drr, _) => Work::new(Drr::new(&weights())).run(pattern, frames),
         (Contender::HeapWf2q, _) => Work::new(HeapWf2q::new(&weights())).run(pattern, frames),
         (Contender::RbtreeHtb, _) => Work::new(RbtreeHtb::new(&tree.htb())).run(pattern, frames),

@@ -48,6 +48,11 @@ impl Profile {
         }
     }
 
+    /// Whether it has a ceiling or a packet limit.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.ceil.is_limit() || self.pps.is_limit()
+    }
+
     pub(crate) const fn framing(&self) -> Framing {
         Framing {
             overhead: self.overhead,

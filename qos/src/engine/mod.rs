@@ -10,6 +10,7 @@ mod frames;
 mod grant;
 mod late;
 mod offer;
+mod pass;
 mod poll;
 mod ready;
 mod retune;

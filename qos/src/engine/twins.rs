@@ -14,7 +14,7 @@ use super::Engine;
 use super::class::{LeafKey, NONE, State};
 use crate::class::{Arrival, Plan, Profile, Terms, ticks};
 use crate::time::Time;
-use crate::wire::Framing;
+use crate::wire::{FrameShape, Framing};
 
 /// One of those who share.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +160,44 @@ impl Engine {
         });
         self.copy_arrivals(number);
         self.place_twins(number, now);
+    }
+
+    /// Whether nobody waits of those with whom a class shares limits.
+    pub(super) fn are_twins_at_rest(&self, class: u32) -> bool {
+        let rests = |member: &Member| {
+            let class = self.classes.get(member.class as usize);
+            class.is_none_or(|class| matches!(class.state, State::Idle | State::Blocked))
+        };
+        let group = self.twins.group(class);
+        group.is_none_or(|group| group.members.iter().all(rests))
+    }
+
+    /// As [`charge_twins_above`](Self::charge_twins_above), where nobody waits of those who share limits:
+    /// then nobody is ahead of anybody, and all stay where they are.
+    pub(super) fn charge_resting_twins(&mut self, from: u32, shape: FrameShape, now: u128) {
+        let mut at = from;
+        while let Some(class) = self.classes.get(at as usize) {
+            let parent = class.parent;
+            if let Some(profile) = self.profiles.get(class.profile as usize)
+                && profile.is_limited()
+                && let Some(number) = self.twins.number(at)
+                && let Some(group) = self.twins.groups.get_mut(number)
+            {
+                let cost = profile.framing().cost(shape);
+                let units = [cost.wire_bytes, cost.segments.into()];
+                let terms = Group::terms(profile).into_iter().zip(units);
+                for (arrival, (terms, units)) in group.arrivals.iter_mut().zip(terms) {
+                    if terms.is_limit() {
+                        *arrival = terms.charged(*arrival, now, units);
+                    }
+                }
+                for member in &mut group.members {
+                    member.leads = [0; 2];
+                }
+                self.copy_arrivals(number);
+            }
+            at = parent;
+        }
     }
 
     /// Gives every member of a group its copy of the arrival times.

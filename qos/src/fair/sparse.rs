@@ -76,4 +76,19 @@ impl Fair {
         }
         neighbours
     }
+
+    /// A child that waits in no tier did this much work while nobody waited in any: as if it had come
+    /// to `tier`, had its turn, and left again.
+    #[inline]
+    pub(crate) fn pass(&mut self, seat: &mut Seat, tier: Tier, share: &Share, work: u64) {
+        let clock = &mut self.rows[tier as usize].clock;
+        let mark = match &mut self.few {
+            Some(few) => &mut few.tag_mut(seat.position, kind(tier)).start,
+            None => &mut seat.starts[kind(tier)],
+        };
+        clock.catch_up(mark);
+        mark.advance(share.cost(work));
+        clock.reach(mark.at);
+        clock.stamp(mark);
+    }
 }

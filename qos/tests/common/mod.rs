@@ -6,6 +6,7 @@ pub(crate) mod drive;
 pub(crate) mod fluid;
 pub(crate) mod frames;
 pub(crate) mod ledger;
+pub(crate) mod motley;
 pub(crate) mod naive;
 pub(crate) mod rules;
 pub(crate) mod senders;
