@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_tests::peers::{Cores, HugePages, Testpmd, frame_rate};
+use guest_tests::peers::{Cores, HugePages, Load, Testpmd, frame_rate};
 use guest_tests::{Daemon, Namespace, Result};
 
 /// Enough for testpmd's buffers and rings, in pages of 2 MiB.
@@ -22,7 +22,8 @@ fn dpdk_connects_runs_stops_and_comes_back() -> Result<()> {
     // 1500 bytes are 1524 on the wire.
     let limit = 100e6 / 8.0 / 1524.0;
     for stops in [true, false, true] {
-        let mut guest = Testpmd::generator(&ns, &pages, cores, &socket, 1500)?;
+        let mut guest =
+            Testpmd::generator(&ns, &pages, cores, &socket, Load::Frames { len: 1500 })?;
         let rate = frame_rate(&ns, "tap1", Duration::from_secs(1))?;
         println!("{rate:.0} frames/s of {limit:.0}");
         assert!(

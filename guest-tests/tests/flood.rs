@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use guest_tests::Result;
 use guest_tests::front_end::{Flood, Frame, Port, Segment};
-use guest_tests::peers::{Cores, HugePages, Testpmd, frame_rate};
+use guest_tests::peers::{Cores, HugePages, Load, Testpmd, frame_rate};
 
 /// Enough for testpmd's buffers and rings, in pages of 2 MiB.
 const PAGES: u64 = 200;
@@ -29,7 +29,8 @@ fn segment() -> Result<Segment> {
 fn flooder(segment: &Segment, pages: &HugePages) -> Result<Testpmd> {
     let cores = Cores::first_two()?;
     let socket = segment.daemon.socket("flooder");
-    let guest = Testpmd::generator(&segment.namespace, pages, cores, &socket, FLOODED)?;
+    let load = Load::Frames { len: FLOODED };
+    let guest = Testpmd::generator(&segment.namespace, pages, cores, &socket, load)?;
     let rate = frame_rate(&segment.namespace, "tap1", Duration::from_millis(500))?;
     println!("{rate:.0} frames/s before the victim begins");
     assert!(

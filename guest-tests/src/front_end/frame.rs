@@ -154,6 +154,34 @@ impl Frame {
         self
     }
 
+    /// The frame that comes `number` places later in its flow: identification and TCP sequence number have
+    /// moved on, and the checksums are good. Only IPv4, and before any offload is asked for.
+    #[must_use]
+    pub fn in_sequence(mut self, number: u32) -> Self {
+        let Some(layout) = Layout::of(&self.bytes).filter(|layout| !layout.is_v6) else {
+            return self;
+        };
+        let [.., high, low] = number.wrapping_add(1).to_be_bytes();
+        self.put(ETHERNET + 4, &[high, low]);
+        self.put(ETHERNET + 10, &[0, 0]);
+        let header = self.bytes.get(ETHERNET..layout.transport);
+        let header_sum = !fold(sum(header.unwrap_or_default()));
+        self.put(ETHERNET + 10, &header_sum.to_be_bytes());
+        if layout.protocol == TCP {
+            let payload = u32::from(cut(self.bytes.len().saturating_sub(layout.payload)));
+            let sequence = number.wrapping_mul(payload).wrapping_add(1);
+            self.put(layout.transport + 4, &sequence.to_be_bytes());
+        }
+        layout.finish_checksum(&mut self.bytes);
+        self
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(field) = self.bytes.get_mut(at..at + bytes.len()) {
+            field.copy_from_slice(bytes);
+        }
+    }
+
     /// The same frame from this source address.
     #[must_use]
     pub fn from_mac(mut self, mac: [u8; 6]) -> Self {
@@ -181,12 +209,7 @@ impl Frame {
         }
         bytes.extend(noise(seed).take(payload));
         if let Some(layout) = Layout::of(&bytes) {
-            let covered = sum(bytes.get(layout.transport..).unwrap_or_default());
-            let sum = match !fold(layout.pseudo_header(&bytes) + covered) {
-                0 => 0xffff,
-                sum => sum,
-            };
-            layout.set_checksum(&mut bytes, sum);
+            layout.finish_checksum(&mut bytes);
         }
         Self::from(bytes)
     }
@@ -248,6 +271,17 @@ impl Layout {
         let addresses = if self.is_v6 { 22..54 } else { 26..34 };
         let len = bytes.len().saturating_sub(self.transport);
         sum(bytes.get(addresses).unwrap_or_default()) + u64::from(self.protocol) + len as u64
+    }
+
+    /// Computes it over everything that it covers.
+    fn finish_checksum(&self, bytes: &mut [u8]) {
+        self.set_checksum(bytes, 0);
+        let covered = sum(bytes.get(self.transport..).unwrap_or_default());
+        let sum = match !fold(self.pseudo_header(bytes) + covered) {
+            0 => 0xffff,
+            sum => sum,
+        };
+        self.set_checksum(bytes, sum);
     }
 
     fn set_checksum(&self, bytes: &mut [u8], sum: u16) {
@@ -322,6 +356,20 @@ mod tests {
         ] {
             assert!(frame.has_good_checksum());
             assert!(!frame.partial_checksum().has_good_checksum());
+        }
+    }
+
+    #[test]
+    fn frames_in_sequence_go_on_where_the_last_ended() {
+        let header = |frame: &Frame| fold(sum(&frame.bytes[14..34]));
+        for (at, first) in [(38, Frame::tcp4(10, 1)), (0, Frame::udp4(22, 1))] {
+            let next = first.clone().in_sequence(7);
+            assert!(next.has_good_checksum());
+            assert_eq!((header(&next), &next.bytes[18..20]), (0xffff, &[0, 8][..]));
+            if at > 0 {
+                assert_eq!(next.bytes[at..at + 4], 71_u32.to_be_bytes());
+            }
+            assert_eq!(first.clone().in_sequence(0), first);
         }
     }
 

@@ -42,17 +42,16 @@ impl Cores {
         output_of("taskset", &["--all-tasks", "-pc", &cpu, &pid]).map(drop)
     }
 
-    /// Keeps the calling thread on the back-end's processor.
+    /// Keeps the calling thread on a processor, and the threads that it starts from then on.
     ///
     /// # Errors
     /// [`Error::Io`] when the processor has been taken away.
-    pub(super) fn pin_this_thread(&self) -> Result<()> {
+    pub fn pin_this_thread(processor: usize) -> Result<()> {
         let mut only = CpuSet::new();
-        only.set(self.backend);
+        only.set(processor);
         sched_setaffinity(None::<Pid>, &only).context(format!(
-            "keeping a thread of process {} on processor {}",
+            "keeping a thread of process {} on processor {processor}",
             process::id(),
-            self.backend
         ))
     }
 }

@@ -18,6 +18,26 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long DPDK may take to stop its ports.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a guest sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load<'a> {
+    /// Frames of `len` bytes of one flow: UDP without checksum from 198.18.0.1 to 198.18.0.2, all the same.
+    /// Only their headers are written anew.
+    Frames {
+        /// Bytes from the destination address on.
+        len: u16,
+    },
+    /// The same to as many addresses in turn.
+    Flows {
+        /// Bytes from the destination address on.
+        len: u16,
+        /// Destination addresses.
+        flows: u32,
+    },
+    /// The frames of this pcap file in turn, every byte of them copied anew.
+    Replay(&'a Path),
+}
+
 /// A running testpmd; dropping it kills it.
 #[derive(Debug)]
 pub struct Testpmd {
@@ -27,8 +47,7 @@ pub struct Testpmd {
 }
 
 impl Testpmd {
-    /// A guest that sends frames of `frame_len` bytes as fast as its back-end behind `socket` takes them,
-    /// UDP from 198.18.0.1 to 198.18.0.2.
+    /// A guest that sends as fast as its back-end behind `socket` takes it.
     ///
     /// # Errors
     /// What keeps it from being started; whether it sends is seen at the other end.
@@ -37,12 +56,30 @@ impl Testpmd {
         pages: &HugePages,
         cores: Cores,
         socket: &Path,
-        frame_len: u16,
+        load: Load<'_>,
     ) -> Result<Self> {
         let socket = socket.display();
-        let device = format!("--vdev=net_virtio_user0,path={socket},queues=1,queue_size=1024");
-        let length = format!("--txpkts={frame_len}");
-        let work = ["--forward-mode=txonly", &length];
+        let mut devices = vec![format!(
+            "--vdev=net_virtio_user0,path={socket},queues=1,queue_size=1024"
+        )];
+        let work = match load {
+            Load::Frames { len } => {
+                vec!["--forward-mode=txonly".to_owned(), txpkts(len)]
+            }
+            Load::Flows { len, flows } => vec![
+                "--forward-mode=flowgen".to_owned(),
+                format!("--flowgen-flows={flows}"),
+                txpkts(len),
+            ],
+            Load::Replay(file) => {
+                devices.push(format!(
+                    "--vdev=net_pcap0,rx_pcap={},infinite_rx=1",
+                    file.display()
+                ));
+                // Emptying a port that never ends before the start would not end either.
+                vec!["--forward-mode=io".to_owned(), "--no-flush-rx".to_owned()]
+            }
+        };
         // The main thread only waits, so it may share the back-end's processor.
         Self::start(
             scratch::folder("pmd")?,
@@ -50,7 +87,7 @@ impl Testpmd {
             pages,
             "generator",
             (cores.backend, cores.generator),
-            &[&device],
+            &devices,
             &work,
         )
     }
@@ -75,8 +112,8 @@ impl Testpmd {
             pages,
             "forwarder",
             (cores.generator, cores.backend),
-            &[&vhost, &tap],
-            &["--forward-mode=io"],
+            &[vhost, tap],
+            &["--forward-mode=io".to_owned()],
         )?;
         testpmd
             .process
@@ -112,8 +149,8 @@ impl Testpmd {
         pages: &HugePages,
         name: &str,
         processors: (usize, usize),
-        devices: &[&str],
-        work: &[&str],
+        devices: &[String],
+        work: &[String],
     ) -> Result<Self> {
         let (main, worker) = processors;
         let mut args = vec![
@@ -134,15 +171,19 @@ impl Testpmd {
             "256",
         ];
         args.extend(memory.map(str::to_owned));
-        args.extend(devices.iter().map(|&word| word.to_owned()));
+        args.extend(devices.iter().cloned());
         // With statistics it runs until it is killed; without, it ends with its standard input.
         let endless = ["--", "--stats-period=3600", "--total-num-mbufs=16384"];
         args.extend(endless.map(str::to_owned));
-        args.extend(work.iter().map(|&word| word.to_owned()));
+        args.extend(work.iter().cloned());
         let log = folder.path().join("log");
         let process = Process::start(Some(namespace.name()), "env", args, &log, None)?;
         Ok(Self { process, folder })
     }
+}
+
+fn txpkts(len: u16) -> String {
+    format!("--txpkts={len}")
 }
 
 fn socket_in(folder: &Path) -> PathBuf {

@@ -37,9 +37,9 @@ impl Series {
     }
 }
 
-/// Prints frames per second.
-pub(crate) fn frames(prefix: &str, series: &Series) {
-    println!("{prefix}.{} {:.0} frames/s", series.name, series.median());
+/// Prints a figure with its unit.
+pub(crate) fn value(prefix: &str, series: &Series, unit: &str) {
+    println!("{prefix}.{} {:.0} {unit}", series.name, series.median());
 }
 
 /// Prints payload megabits (10^6) per second.

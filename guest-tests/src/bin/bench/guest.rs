@@ -6,8 +6,8 @@ use guest_tests::{
 };
 
 use crate::Stop;
+use crate::choice::Choice;
 use crate::figures::{self, Series};
-use crate::path::ROUNDS;
 
 const SECONDS: u32 = 4;
 const TAP: &str = "tap0";
@@ -17,7 +17,7 @@ const GUEST: &str = "192.0.2.2";
 const QEMU: QemuVersion = QemuVersion::V10_0;
 const KERNEL: Kernel = Kernel::V6_12;
 
-pub(crate) fn run(stop: &Stop) -> Result<()> {
+pub(crate) fn run(stop: &Stop, choice: &Choice) -> Result<()> {
     let (our_side, tap_side) = (Namespace::new()?, Namespace::new()?);
     let daemon = Daemon::new(&our_side).port("vm1", TAP).start()?;
     our_side.address(TAP, &format!("{HOST}/24"))?;
@@ -29,7 +29,7 @@ pub(crate) fn run(stop: &Stop) -> Result<()> {
     for direction in ["from", "to"] {
         let mut series = [Series::new("ours"), Series::new("qemu")];
         let prefix = format!("guest.{direction}");
-        for round in 1..=ROUNDS {
+        for round in 1..=choice.rounds() {
             for (&(guest, host), series) in pairs.iter().zip(&mut series) {
                 stop.check()?;
                 let rate = measure(direction, guest, host)?;

@@ -4,12 +4,17 @@
 //! standard error. Contenders take turns within a round, so that what the machine does meanwhile falls on
 //! all of them: figures are medians over the rounds, ratios the medians of each round's ratio.
 
+mod carry;
+mod choice;
+mod coalesce;
 mod figures;
 mod guest;
+mod ours;
 mod path;
 mod peers;
 mod qos;
 mod qos_peers;
+mod race;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +39,9 @@ struct Args {
     /// Make the instruction counts of `qos` those that later ones are compared with
     #[arg(long)]
     record: bool,
+
+    #[command(flatten)]
+    choice: choice::Choice,
 }
 
 struct Benchmark {
@@ -42,21 +50,26 @@ struct Benchmark {
     run: fn(&Stop, &Args) -> Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 6] = [
     Benchmark {
         name: "path",
-        what: "guest to tap, 64 and 1500 byte frames: unlimited, limited, and Open vSwitch with DPDK",
-        run: |stop, _| path::run(stop),
+        what: "guest to tap: unlimited, limited, among many classes and guests, and Open vSwitch with DPDK",
+        run: |stop, args| path::run(stop, &args.choice),
+    },
+    Benchmark {
+        name: "coalesce",
+        what: "segments of one bulk transfer, guest to tap, beside Open vSwitch and testpmd",
+        run: |stop, args| coalesce::run(stop, &args.choice),
     },
     Benchmark {
         name: "peers",
         what: "the same beside testpmd and the kernel's own floor",
-        run: |stop, _| peers::run(stop),
+        run: |stop, args| peers::run(stop, &args.choice),
     },
     Benchmark {
         name: "guest",
         what: "TCP from and to a QEMU guest, beside QEMU's own virtio-net",
-        run: |stop, _| guest::run(stop),
+        run: |stop, args| guest::run(stop, &args.choice),
     },
     Benchmark {
         name: "qos",
