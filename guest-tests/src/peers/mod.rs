@@ -13,6 +13,7 @@ mod on_record;
 mod ovs;
 mod replay;
 mod schedulers;
+mod stats;
 mod testpmd;
 
 pub use cores::Cores;
@@ -20,7 +21,8 @@ pub use floor::{Buffers, Floor, WriteKind};
 pub use hugepages::HugePages;
 pub use meter::{Rates, frame_rate, rates};
 pub use on_record::OnRecord;
-pub use ovs::Ovs;
+pub use ovs::{Ovs, Wiring};
 pub use replay::{Protocol, Replay};
 pub use schedulers::{RteSched, SchedulerBench, SchedulerRun};
-pub use testpmd::{Load, Testpmd};
+pub use stats::Count;
+pub use testpmd::{End, Load, Testpmd};

@@ -16,11 +16,43 @@ use crate::scratch;
 const BRIDGE: &str = "ovsbr0";
 /// The vhost-user port, and so its socket.
 const PORT: &str = "vhost0";
+const OTHER_PORT: &str = "vhost1";
 /// Debian's path; `ovs-vswitchd` itself may be an alternative without DPDK.
 const SWITCH: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Which ports the switch has, and where it hands frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wiring {
+    /// One vhost-user port, into the tap.
+    Tap,
+    /// Two vhost-user ports, each into the other.
+    Pair,
+    /// Two vhost-user ports on a bridge that learns addresses.
+    Learning,
+}
+
+impl Wiring {
+    const fn ports(self) -> &'static [&'static str] {
+        match self {
+            Self::Tap => &[PORT],
+            Self::Pair | Self::Learning => &[PORT, OTHER_PORT],
+        }
+    }
+
+    fn flows(self) -> Vec<String> {
+        match self {
+            Self::Tap => vec![format!("in_port={PORT},actions=LOCAL")],
+            Self::Pair => vec![
+                format!("in_port={PORT},actions={OTHER_PORT}"),
+                format!("in_port={OTHER_PORT},actions={PORT}"),
+            ],
+            Self::Learning => vec!["actions=NORMAL".to_owned()],
+        }
+    }
+}
 
 /// A running switch; dropping it kills it.
 #[derive(Debug)]
@@ -32,12 +64,16 @@ pub struct Ovs {
 }
 
 impl Ovs {
-    /// Starts database and switch, with one polling thread on the back-end's processor and no limits, and
-    /// forwards what the guest sends to [`Ovs::tap`].
+    /// Starts database and switch, with one polling thread on the back-end's processor and no limits.
     ///
     /// # Errors
     /// [`crate::Error::Ended`] or [`crate::Error::Timeout`] with a log, or what a command of the switch says.
-    pub fn start(namespace: &Namespace, pages: &HugePages, cores: Cores) -> Result<Self> {
+    pub fn start(
+        namespace: &Namespace,
+        pages: &HugePages,
+        cores: Cores,
+        wiring: Wiring,
+    ) -> Result<Self> {
         let folder = scratch::folder("ovs")?;
         let place = Folder(folder.path());
         let data = place.file("conf.db");
@@ -74,10 +110,12 @@ impl Ovs {
         let mut switch = place.start(namespace, "switch", &words)?;
         let control = folder.path().join("switch.ctl");
         switch.wait_until("the switch's start", START_TIMEOUT, || control.exists())?;
-        place.forward()?;
+        place.forward(wiring)?;
         namespace.ip(&format!("link set {BRIDGE} up"))?;
-        let port = folder.path().join(PORT);
-        switch.wait_until("the switch's port", START_TIMEOUT, || port.exists())?;
+        switch.wait_until("the switch's ports", START_TIMEOUT, || {
+            let mut ports = wiring.ports().iter();
+            ports.all(|port| folder.path().join(port).exists())
+        })?;
         Ok(Self {
             switch,
             database,
@@ -89,6 +127,12 @@ impl Ovs {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join(PORT)
+    }
+
+    /// Where the other vhost-user port listens.
+    #[must_use]
+    pub fn other_socket(&self) -> PathBuf {
+        self.folder.path().join(OTHER_PORT)
     }
 
     /// The interface that frames leave by.
@@ -151,16 +195,20 @@ impl Folder<'_> {
         output_of("env", &args).map(drop)
     }
 
-    /// The bridge, its port and the one flow.
-    fn forward(&self) -> Result<()> {
-        let words = format!(
-            "add-br {BRIDGE} -- set bridge {BRIDGE} datapath_type=netdev fail_mode=secure \
-             -- add-port {BRIDGE} {PORT} -- set Interface {PORT} type=dpdkvhostuser"
-        );
+    /// The bridge, its ports and its flows.
+    fn forward(&self, wiring: Wiring) -> Result<()> {
+        let mut words =
+            format!("add-br {BRIDGE} -- set bridge {BRIDGE} datapath_type=netdev fail_mode=secure");
+        for port in wiring.ports() {
+            words +=
+                &format!(" -- add-port {BRIDGE} {port} -- set Interface {port} type=dpdkvhostuser");
+        }
         let words: Vec<&str> = words.split_whitespace().collect();
         self.tool("ovs-vsctl", &words)?;
-        let flow = format!("in_port={PORT},actions=LOCAL");
         let management = format!("unix:{}", self.file(&format!("{BRIDGE}.mgmt")));
-        self.tool("ovs-ofctl", &["add-flow", &management, &flow])
+        for flow in wiring.flows() {
+            self.tool("ovs-ofctl", &["add-flow", &management, &flow])?;
+        }
+        Ok(())
     }
 }

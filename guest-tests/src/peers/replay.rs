@@ -16,6 +16,7 @@ use crate::scratch;
 
 /// Frames before the transfer begins again, which nothing joins: once in so many it makes no difference.
 const FRAMES: u32 = 4096;
+const FROM: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const TO: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// What carries the payload.
@@ -43,6 +44,14 @@ impl Replay {
     /// [`Error::Setup`] if the frames are too short for any payload, [`Error::Io`] if the file cannot be
     /// written.
     pub fn new(protocol: Protocol, frame_len: u16) -> Result<Self> {
+        Self::between(protocol, frame_len, FROM, TO)
+    }
+
+    /// The same from one station to another.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn between(protocol: Protocol, frame_len: u16, from: [u8; 6], to: [u8; 6]) -> Result<Self> {
         let frame = |payload, seed| match protocol {
             Protocol::Tcp => Frame::tcp4(payload, seed),
             Protocol::Udp => Frame::udp4(payload, seed),
@@ -62,7 +71,7 @@ impl Replay {
             .context(what())?;
         for number in 0..FRAMES {
             let frame = frame(payload, number.into()).in_sequence(number);
-            let bytes = frame.to_mac(TO).bytes;
+            let bytes = frame.from_mac(from).to_mac(to).bytes;
             let packet = PcapPacket::new(Duration::ZERO, frame_len.into(), &bytes);
             pcap.write_packet(&packet).map_err(failed).context(what())?;
         }

@@ -6,11 +6,17 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::stats::{self, Count};
 use super::{Cores, HugePages};
 use crate::error::Result;
 use crate::netns::Namespace;
 use crate::process::Process;
 use crate::scratch;
+
+/// A guest says every second what it has counted.
+const STATISTICS: &str = "--stats-period=1";
+/// For as many frames as two files hold.
+const MORE_BUFFERS: &str = "--total-num-mbufs=32768";
 
 /// How long DPDK may take to set itself up.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -36,6 +42,15 @@ pub enum Load<'a> {
     },
     /// The frames of this pcap file in turn, every byte of them copied anew.
     Replay(&'a Path),
+}
+
+/// One of two guests that send to each other.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// Where its back-end listens.
+    pub socket: &'a Path,
+    /// The pcap file with what it sends.
+    pub sends: &'a Path,
 }
 
 /// A running testpmd; dropping it kills it.
@@ -80,6 +95,8 @@ impl Testpmd {
                 vec!["--forward-mode=io".to_owned(), "--no-flush-rx".to_owned()]
             }
         };
+        let mut work = work;
+        work.push(STATISTICS.to_owned());
         // The main thread only waits, so it may share the back-end's processor.
         Self::start(
             scratch::folder("pmd")?,
@@ -90,6 +107,111 @@ impl Testpmd {
             &devices,
             &work,
         )
+    }
+
+    /// Two guests that each send their frames as fast as their back-ends take them, and receive as fast; one
+    /// thread does all of it. What they receive is what [`Testpmd::rate`] counts at the ports of
+    /// [`Testpmd::ENDS`].
+    ///
+    /// # Errors
+    /// As [`Testpmd::generator`].
+    pub fn ends(
+        namespace: &Namespace,
+        pages: &HugePages,
+        cores: Cores,
+        ends: [End<'_>; 2],
+    ) -> Result<Self> {
+        let devices = ends.iter().enumerate().flat_map(|(number, end)| {
+            let (socket, file) = (end.socket.display(), end.sends.display());
+            // Neighbours in this order are a pair that frames are forwarded between.
+            [
+                format!("--vdev=net_virtio_user{number},path={socket},queues=1,queue_size=1024"),
+                format!("--vdev=net_pcap{number},rx_pcap={file},infinite_rx=1"),
+            ]
+        });
+        let devices: Vec<String> = devices.collect();
+        let work = [
+            "--forward-mode=io",
+            "--no-flush-rx",
+            MORE_BUFFERS,
+            STATISTICS,
+        ];
+        Self::start(
+            scratch::folder("pmd")?,
+            namespace,
+            pages,
+            "generator",
+            (cores.backend, cores.generator),
+            &devices,
+            &work.map(str::to_owned),
+        )
+    }
+
+    /// The ports of [`Testpmd::ends`] that frames are received on.
+    pub const ENDS: [u16; 2] = [0, 2];
+
+    /// A back-end that listens on `sockets` in its folder and hands frames from the one to the other, or with
+    /// only one socket throws them away.
+    ///
+    /// # Errors
+    /// As [`Testpmd::forwarder`].
+    pub fn switch(
+        namespace: &Namespace,
+        pages: &HugePages,
+        cores: Cores,
+        sockets: usize,
+    ) -> Result<Self> {
+        let folder = scratch::folder("pmd")?;
+        let paths: Vec<_> = (0..sockets)
+            .map(|number| numbered(folder.path(), number))
+            .collect();
+        let devices = paths.iter().enumerate().map(|(number, path)| {
+            format!("--vdev=net_vhost{number},iface={},queues=1", path.display())
+        });
+        let devices: Vec<String> = devices.collect();
+        let mode = if sockets > 1 { "io" } else { "rxonly" };
+        let mut testpmd = Self::start(
+            folder,
+            namespace,
+            pages,
+            "forwarder",
+            (cores.generator, cores.backend),
+            &devices,
+            &[format!("--forward-mode={mode}")],
+        )?;
+        testpmd
+            .process
+            .wait_until("testpmd's sockets", START_TIMEOUT, || {
+                paths.iter().all(|path| path.exists())
+            })?;
+        Ok(testpmd)
+    }
+
+    /// Where a [`Testpmd::switch`] listens.
+    #[must_use]
+    pub fn numbered_socket(&self, number: usize) -> PathBuf {
+        numbered(self.folder.path(), number)
+    }
+
+    /// Frames per second at these ports of a guest together, by its own statistics, over the last whole
+    /// seconds of about `window`, once all of them have seen some.
+    ///
+    /// # Errors
+    /// [`crate::Error::Ended`] or [`crate::Error::Timeout`] with its log.
+    pub fn rate(&mut self, ports: &[u16], count: Count, window: Duration) -> Result<f64> {
+        let seconds = usize::try_from(window.as_secs()).unwrap_or(1).max(1);
+        let log = self.folder.path().join("log");
+        let mut sum = None;
+        self.process.wait_until("traffic", START_TIMEOUT, || {
+            let text = std::fs::read(&log).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            sum = ports
+                .iter()
+                .map(|&port| stats::settled(&text, port, count, seconds))
+                .sum();
+            sum.is_some()
+        })?;
+        Ok(sum.unwrap_or_default())
     }
 
     /// A back-end that listens on [`Testpmd::socket`] and forwards to the new tap `interface`.
@@ -180,6 +302,10 @@ impl Testpmd {
         let process = Process::start(Some(namespace.name()), "env", args, &log, None)?;
         Ok(Self { process, folder })
     }
+}
+
+fn numbered(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("vhost{number}.sock"))
 }
 
 fn txpkts(len: u16) -> String {

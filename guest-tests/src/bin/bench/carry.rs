@@ -1,7 +1,7 @@
 //! One contender, once: what it carries from a guest into a tap.
 
 use guest_tests::peers::{
-    Buffers, Cores, Floor, HugePages, Load, Ovs, Rates, Testpmd, WriteKind, rates,
+    Buffers, Cores, Floor, HugePages, Load, Ovs, Rates, Testpmd, Wiring, WriteKind, rates,
 };
 use guest_tests::{Namespace, Result};
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::ours::{GUEST, Limits, TAP};
 
 /// Huge pages of 2 MiB: 128 MiB for the generator, 512 MiB for a back-end, and as much to spare.
-const PAGES: u64 = 384;
+pub(crate) const PAGES: u64 = 384;
 
 /// Who carries the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Road {
                 })
             }
             Carrier::Ovs => {
-                let ovs = Ovs::start(&namespace, pages, cores)?;
+                let ovs = Ovs::start(&namespace, pages, cores, Wiring::Tap)?;
                 let guest = generate(&ovs.socket())?;
                 count(ovs.tap()).inspect_err(|_| {
                     eprintln!("switch, {}\nguest, {}", ovs.log_tail(), guest.log_tail());

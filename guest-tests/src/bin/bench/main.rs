@@ -9,12 +9,14 @@ mod choice;
 mod coalesce;
 mod figures;
 mod guest;
+mod local;
 mod ours;
 mod path;
 mod peers;
 mod qos;
 mod qos_peers;
 mod race;
+mod ring;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,7 +52,7 @@ struct Benchmark {
     run: fn(&Stop, &Args) -> Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 8] = [
     Benchmark {
         name: "path",
         what: "guest to tap: unlimited, limited, among many classes and guests, and Open vSwitch with DPDK",
@@ -60,6 +62,16 @@ const BENCHMARKS: [Benchmark; 6] = [
         name: "coalesce",
         what: "segments of one bulk transfer, guest to tap, beside Open vSwitch and testpmd",
         run: |stop, args| coalesce::run(stop, &args.choice),
+    },
+    Benchmark {
+        name: "local",
+        what: "two guests that send to each other, beside Open vSwitch and testpmd",
+        run: |stop, args| local::run(stop, &args.choice),
+    },
+    Benchmark {
+        name: "ring",
+        what: "a guest's frames into nowhere, beside DPDK's vhost",
+        run: |stop, args| ring::run(stop, &args.choice),
     },
     Benchmark {
         name: "peers",

@@ -64,7 +64,7 @@ fn fleet() -> String {
     let limits = "from_guest = { ceil = \"100gbit\" }\n";
     format!(
         "[uplink.lan]\nkind = \"tap:{TAP}\"\n[guest.{GUEST}]\n{limits}\
-         [guest.\"other{{n}}\"]\nfirst = 1\ncount = {MANY}\n{limits}"
+         [guest.\"other{{n}}\"]\nfirst = 1\ncount = {MANY}\nmac = \"52:54:00:00:00:00\"\n{limits}"
     )
 }
 
