@@ -18,7 +18,7 @@ use qos::{Burst, PacketRate, Rate, RateSpec};
 
 pub use self::error::ArgsError;
 pub use self::mac::{MacAddr, MacError};
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, MAX_SHARDS};
 use crate::daemon::Privileges;
 use crate::logging;
 use crate::opener::{self, Policy};
@@ -188,6 +188,11 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT")]
     metrics: Option<web::Address>,
 
+    /// Serve the uplinks of the file by this many packet threads, 1 to 64, whatever it says itself
+    #[arg(long, value_name = "N", requires = "config",
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_SHARDS)))]
+    shards: Option<u16>,
+
     /// Open everything in this process, which then keeps its privileges and is in no sandbox
     #[arg(long)]
     no_opener: bool,
@@ -352,6 +357,7 @@ impl Args {
         };
         Ok(Config {
             metrics: self.metrics.or(config.metrics),
+            shards: self.shards.unwrap_or(config.shards),
             ..config
         })
     }

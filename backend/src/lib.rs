@@ -11,6 +11,7 @@
 //! - [`session`] owns the front-end's socket: a firewall for messages, in front of the engine.
 //! - [`engine`] puts one vhost-user-backend daemon behind each session.
 //! - [`shard`] is the packet path: one thread that owns ports, trees and uplinks.
+//! - [`shards`] spreads uplinks over several of them.
 //! - [`plan`] puts together what the shard runs by.
 //! - [`switch`] decides where frames go, and whether they may.
 //! - [`uplink`] opens what frames leave by (tap, packet socket, macvtap) and watches links.
@@ -43,6 +44,7 @@ pub mod poller;
 pub mod sandbox;
 pub mod session;
 pub mod shard;
+mod shards;
 pub mod switch;
 pub mod uplink;
 pub mod web;

@@ -23,6 +23,7 @@ const INSIDE: &str = "--inside";
 fn config() -> Config {
     Config {
         poll: Duration::ZERO,
+        shards: 1,
         pool_bytes: 0,
         control: Some(ControlConfig {
             path: "control.sock".into(),

@@ -29,7 +29,7 @@
 //! their frames, their credit and debt, and their fair share of the recent past.
 //!
 //! Which leaf a frame belongs to, a [`Classifier`] says from its [`Headers`]; and before a tree is used,
-//! [`sim`] tries it out.
+//! [`sim`] tries it out. Where several engines send by one limit, [`share_out`] divides it among them.
 //!
 //! ```
 //! use qos::{ClassConfig, ClassId, Engine, FrameShape, Time, TreeConfig, Wake};
@@ -132,6 +132,7 @@ mod fair;
 pub mod gcra;
 pub mod inverse;
 pub mod limiter;
+pub mod share_out;
 pub mod sim;
 pub mod time;
 pub mod units;

@@ -42,6 +42,7 @@ pub(super) fn config(port: PortConfig, control: Option<PathBuf>) -> Result<Confi
     };
     let config = Config {
         poll: port.poll,
+        shards: 1,
         pool_bytes: DEFAULT_POOL_BYTES,
         control: control.map(|path| ControlConfig { path, group: None }),
         metrics: None,

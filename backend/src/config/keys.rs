@@ -32,7 +32,12 @@ pub(crate) struct FileKeys {
     /// Default: 0.
     #[schemars(range(max = 1_000_000))]
     pub(crate) poll_us: Option<At<u32>>,
-    /// Bytes of frames held in memory at most, all guests together. Default: 64m.
+    /// Packet threads, 1 to 64. Each uplink is served by one of them with all its guests, a new one by
+    /// that with the fewest guests. Default: 1.
+    #[schemars(range(min = 1, max = 64))]
+    pub(crate) shards: Option<At<u16>>,
+    /// Bytes of frames held in memory at most, all guests together; of several shards each has an
+    /// equal part, which is 1m at least. Default: 64m.
     pub(crate) pool: Option<At<Written<Size>>>,
     /// The unix socket on which netqosctl finds the daemon. Absent: none.
     pub(crate) control: Option<At<PathBuf>>,

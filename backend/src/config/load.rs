@@ -15,15 +15,20 @@ use super::layer::Layer;
 use super::numbers::within;
 use super::uplinks::Uplinks;
 use super::{
-    Config, ControlConfig, DEFAULT_POOL_BYTES, GUEST, GuestConfig, Member, Refusal, UplinkConfig,
+    Config, ControlConfig, DEFAULT_POOL_BYTES, GUEST, GuestConfig, MAX_SHARDS, Member, Refusal,
+    UplinkConfig,
 };
 use crate::args::{FrontEnd, MacAddr};
 use crate::file::text::{Found, Text};
 use crate::file::value::{OneOrMore, Written};
 use crate::file::{FileError, Place};
+use crate::shards::LEAST_POOL;
 
-/// A pool has room for a few of the largest super-frames, in bytes.
-const POOLS: RangeInclusive<u64> = 1 << 20..=1 << 40;
+/// A shard's part of the pool has room for a few of the largest super-frames, in bytes.
+const POOLS: RangeInclusive<u64> = LEAST_POOL..=1 << 40;
+
+/// How many packet threads there may be.
+const SHARDS: RangeInclusive<u16> = 1..=MAX_SHARDS;
 
 /// How long a poll may last, in microseconds.
 const POLLS: RangeInclusive<u32> = 0..=1_000_000;
@@ -80,9 +85,11 @@ pub(super) fn load(source: Text, more: Option<Text>) -> Result<Config, FileError
             guests.add(entry, &uplinks.configs)?;
         }
     }
+    let shards = shards(&main)?;
     let config = Config {
         poll: poll(&main)?,
-        pool_bytes: pool(&main)?,
+        shards,
+        pool_bytes: pool(&main, shards)?,
         control: control(&main)?,
         metrics: main.keys.metrics.as_ref().map(|address| address.0),
         uplinks: uplinks.configs.clone(),
@@ -204,6 +211,7 @@ fn check_drop_in(file: &File) -> Result<(), FileError> {
     let place = |span: Option<_>| span.map(|span| source.place(span));
     main_only("include", place(keys.include.as_ref().map(|at| at.span())))?;
     main_only("poll_us", place(keys.poll_us.as_ref().map(|at| at.span())))?;
+    main_only("shards", place(keys.shards.as_ref().map(|at| at.span())))?;
     main_only("pool", place(keys.pool.as_ref().map(|at| at.span())))?;
     main_only("control", place(keys.control.as_ref().map(|at| at.span())))?;
     main_only("metrics", place(keys.metrics.as_ref().map(|at| at.span())))?;
@@ -242,18 +250,27 @@ fn poll(main: &File) -> Result<Duration, FileError> {
     Ok(Duration::from_micros(micros.into()))
 }
 
-fn pool(main: &File) -> Result<u64, FileError> {
+fn shards(main: &File) -> Result<u16, FileError> {
+    let shards = main.keys.shards.as_ref().map(|shards| {
+        let shards = shards.found(&main.source);
+        within("the number of shards", shards, &SHARDS)
+    });
+    Ok(shards.transpose()?.unwrap_or(*SHARDS.start()))
+}
+
+fn pool(main: &File, shards: u16) -> Result<u64, FileError> {
     let Some(pool) = &main.keys.pool else {
         return Ok(DEFAULT_POOL_BYTES);
     };
     let Written(Size(bytes)) = **pool;
-    if POOLS.contains(&bytes) {
+    let least = POOLS.start().saturating_mul(shards.into());
+    if (least..=*POOLS.end()).contains(&bytes) {
         return Ok(bytes);
     }
     Err(pool.found(&main.source).fault(ConfigFault::OutOfRange {
         what: "the bytes of the pool",
         value: bytes,
-        least: *POOLS.start(),
+        least,
         most: *POOLS.end(),
     }))
 }

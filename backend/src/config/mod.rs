@@ -62,8 +62,11 @@ use crate::file::text::Text;
 use crate::uplink::IfName;
 use crate::web;
 
-/// Bytes of frames that the shard may hold in memory, unless the configuration says.
+/// Bytes of frames that the shards may hold in memory, unless the configuration says.
 pub const DEFAULT_POOL_BYTES: u64 = 64 << 20;
+
+/// Packet threads that one daemon may have.
+pub const MAX_SHARDS: u16 = 64;
 
 /// The id of a guest's own class in its [`GuestTree`]s.
 pub const GUEST: ClassId = ClassId::new(0, 0);
@@ -73,7 +76,9 @@ pub const GUEST: ClassId = ClassId::new(0, 0);
 pub struct Config {
     /// How long the shard polls before it sleeps.
     pub poll: Duration,
-    /// Bytes of frames that the shard may hold in memory, all guests together.
+    /// Packet threads.
+    pub shards: u16,
+    /// Bytes of frames that the shards may hold in memory, all guests together.
     pub pool_bytes: u64,
     /// The control socket; none if unset.
     pub control: Option<ControlConfig>,

@@ -129,6 +129,13 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 "how long to poll changes when the daemon is restarted"
             );
         }
+        if self.generation > 1 && old.shards != new.shards {
+            log::warn!(
+                target: OPERATOR,
+                event = "not-applied";
+                "the number of shards changes when the daemon is restarted"
+            );
+        }
         if self.generation > 1 && old.metrics != new.metrics {
             log::warn!(
                 target: OPERATOR,

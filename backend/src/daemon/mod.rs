@@ -1,7 +1,7 @@
 //! The daemon: opens what the configuration names, then serves the front-ends of all its ports until
 //! a signal ends it.
 //!
-//! One thread owns the sessions of all ports, and the control socket; the shard has its own. The
+//! One thread owns the sessions of all ports, and the control socket; each shard has its own. The
 //! engine of a session runs on a thread of the vhost-user-backend crate.
 
 mod capture;
@@ -35,7 +35,6 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use self::control::Control;
@@ -90,7 +89,7 @@ pub enum DaemonError {
     /// Metrics cannot be told over HTTP.
     #[error(transparent)]
     Metrics(#[from] WebError),
-    /// The packet thread ended by itself.
+    /// A packet thread ended by itself.
     #[error(transparent)]
     Shard(#[from] ShardGone),
 }
@@ -443,10 +442,10 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
         }
         let drain = u64::try_from(DRAIN.as_nanos()).unwrap_or(u64::MAX);
         let deadline = monotonic_nanos().saturating_add(drain);
-        let drained = self.service.drain(deadline)?;
-        if let Err(RecvTimeoutError::Timeout) = drained.recv_timeout(PATIENCE) {
+        let mut drained = self.service.drain(deadline)?;
+        if !drained.wait_for(PATIENCE)? {
             self.signals.next_one_exits();
-            drained.recv().map_err(|_| ShardGone)?;
+            drained.wait()?;
         }
         self.log_report()?;
         for (_, port) in self.ports.iter_mut() {

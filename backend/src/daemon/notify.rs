@@ -1,11 +1,11 @@
 //! What a service manager is told, if one asked to be (`NOTIFY_SOCKET`, sd_notify(3)), and its watchdog.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
 use super::{Daemon, Timer};
+use crate::shards::Answers;
 
 /// Front-ends can connect; also after a reload, whether it changed something or not.
 pub(super) fn ready() {
@@ -36,14 +36,14 @@ fn failed(error: &std::io::Error) {
 }
 
 /// Says that the daemon is alive to a service manager that restarts it otherwise (`WATCHDOG_USEC`,
-/// sd_watchdog_enabled(3)). This thread says so, and only after the packet thread has answered it: a
+/// sd_watchdog_enabled(3)). This thread says so, and only after every packet thread has answered it: a
 /// daemon that forwards nothing any more is to be restarted, too.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     /// Half of what the service manager waits for, as it recommends.
     period: Duration,
-    /// Where the packet thread answers what it was asked last.
-    answer: Option<Receiver<()>>,
+    /// Where the packet threads answer what they were asked last.
+    answer: Option<Answers>,
 }
 
 impl Watchdog {
@@ -55,14 +55,14 @@ impl Watchdog {
         })
     }
 
-    /// Whether the packet thread has answered since the last time. Then it is asked again, and where it
-    /// could not be. Waits for nothing.
-    fn is_answered(&mut self, ask: impl FnOnce() -> Option<Receiver<()>>) -> bool {
-        let answered = self.answer.as_ref().map(Receiver::try_recv);
-        if answered != Some(Err(TryRecvError::Empty)) {
+    /// Whether all packet threads have answered since the last time. Then they are asked again, and where
+    /// they could not be. Waits for nothing.
+    fn is_answered(&mut self, ask: impl FnOnce() -> Option<Answers>) -> bool {
+        let answered = self.answer.as_mut().map(Answers::are_there);
+        if !matches!(answered, Some(Ok(false))) {
             self.answer = ask();
         }
-        answered == Some(Ok(()))
+        matches!(answered, Some(Ok(true)))
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         watchdog.is_answered(|| {
             let (answer, wait) = sync_channel(1);
             asked.push(answer);
-            Some(wait)
+            Some(Answers::from(vec![wait]))
         })
     }
 

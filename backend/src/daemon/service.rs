@@ -1,4 +1,4 @@
-//! All that is asked of the packet thread about which uplinks and ports there are, and how they are served.
+//! All that is asked of the packet threads about which uplinks and ports there are, and how they are served.
 //!
 //! A change is prepared first, which opens every uplink it needs and may fail without a trace; then
 //! the sessions that cannot go on are ended by the caller, and it is committed.
@@ -9,8 +9,6 @@ mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::mpsc::Receiver;
-use std::thread::JoinHandle;
 
 use qos::ClassId;
 
@@ -24,9 +22,9 @@ use crate::opener::OpenerError;
 use crate::plan::{self, Ids, LanPlan};
 use crate::session::SessionConfig;
 use crate::shard::{
-    self, ChangeError, Command, LanChange, LanId, PortCommand, PortHandle, PortId, Shard,
-    ShardGone, ShardHandle, TreesChange,
+    self, ChangeError, LanChange, LanId, PortCommand, PortHandle, PortId, ShardGone, TreesChange,
 };
+use crate::shards::{Answers, CommitError, Shards};
 use crate::uplink::{LinkMonitor, Offload, Uplink, UplinkError};
 
 /// Why the packet thread cannot serve a configuration.
@@ -41,12 +39,12 @@ pub enum ServiceError {
     /// What becomes of links cannot be known.
     #[error("cannot watch links: {0}")]
     Links(#[source] UplinkError),
-    /// The packet thread cannot be had.
+    /// A packet thread cannot be had.
     #[error(
-        "cannot set up the packet thread: {0}; check the limits on open files, threads and memory"
+        "cannot set up a packet thread: {0}; check the limits on open files, threads and memory"
     )]
     Thread(#[source] io::Error),
-    /// The packet thread could not take something on.
+    /// A packet thread could not take something on.
     #[error(transparent)]
     Change(#[from] ChangeError),
     /// A macvtap gives frames to one address only.
@@ -62,9 +60,18 @@ pub enum ServiceError {
         /// How many guests are behind it.
         guests: usize,
     },
-    /// The packet thread ended by itself.
+    /// A packet thread ended by itself.
     #[error(transparent)]
     Shard(#[from] ShardGone),
+}
+
+impl From<CommitError> for ServiceError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Change(error) => Self::Change(error),
+            CommitError::Gone(gone) => Self::Shard(gone),
+        }
+    }
 }
 
 /// Which ports are served how from now on.
@@ -116,11 +123,10 @@ struct Lan {
     address: Option<MacAddr>,
 }
 
-/// The packet thread, and what it was given to serve.
+/// The packet threads, and what they were given to serve.
 #[derive(Debug)]
 pub(super) struct Service {
-    shard: ShardHandle,
-    thread: JoinHandle<Vec<Uplink>>,
+    shards: Shards,
     links: LinkMonitor,
     opener: Opening,
     lans: BTreeMap<String, Lan>,
@@ -130,7 +136,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Starts the packet thread, without any port.
+    /// Starts the packet threads, without any port.
     ///
     /// # Errors
     /// When the process is out of descriptors, memory or threads.
@@ -139,11 +145,9 @@ impl Service {
         links: LinkMonitor,
         opener: Opening,
     ) -> Result<Self, ServiceError> {
-        let (shard, thread) =
-            Shard::spawn(config.poll, config.pool_bytes).map_err(ServiceError::Thread)?;
+        let shards = Shards::spawn(config.shards, config.poll, config.pool_bytes);
         Ok(Self {
-            shard,
-            thread,
+            shards: shards.map_err(ServiceError::Thread)?,
             links,
             opener,
             lans: BTreeMap::new(),
@@ -154,7 +158,7 @@ impl Service {
 
     /// The way to one port.
     pub(super) fn port(&self, id: PortId) -> PortHandle {
-        self.shard.port(id)
+        self.shards.port(id)
     }
 
     /// The ids below the uplink of a guest's classes, in their order.
@@ -201,7 +205,7 @@ impl Service {
     /// that is missing there could not be served after all, and the log says why.
     ///
     /// # Errors
-    /// Nothing has changed then, unless the packet thread is gone.
+    /// Nothing has changed then, unless a packet thread is gone.
     pub(super) fn commit(
         &mut self,
         change: &Change<'_>,
@@ -358,27 +362,24 @@ impl Service {
         }
     }
 
-    fn change(&self, change: shard::Change) -> Result<shard::Applied, ServiceError> {
-        let change = Box::new(change);
-        Ok(self.shard.ask(|answer| Command::Change(change, answer))??)
+    fn change(&mut self, change: shard::Change) -> Result<shard::Applied, ServiceError> {
+        Ok(self.shards.change(change)?)
     }
 
-    /// Asks the packet thread for a sign of life, without waiting; none if it cannot be asked now.
-    pub(super) fn ping(&self) -> Option<Receiver<()>> {
-        self.shard.ping()
+    /// Asks the packet threads for a sign of life, without waiting; none if one cannot be asked now.
+    pub(super) fn ping(&self) -> Option<Answers> {
+        self.shards.ping()
     }
 
     /// Takes nothing more from guests or uplinks and delivers what is queued; answered when that is
     /// done, at the latest at the deadline (monotonic nanoseconds).
-    pub(super) fn drain(&self, deadline: u64) -> Result<Receiver<()>, ShardGone> {
-        self.shard.request(|done| Command::Drain(deadline, done))
+    pub(super) fn drain(&self, deadline: u64) -> Result<Answers, ShardGone> {
+        self.shards.drain(deadline)
     }
 
-    /// Ends the packet thread and gives the uplinks back.
+    /// Ends the packet threads and gives the uplinks back.
     pub(super) fn end(self) -> Result<(), ServiceError> {
-        let told = self.shard.send(Command::End);
-        // A panic aborts the process, so the thread returns.
-        let uplinks = self.thread.join().unwrap_or_default();
+        let (uplinks, told) = self.shards.end();
         // One that cannot be given back is no reason to leave the others.
         let given_back: Vec<_> = uplinks
             .into_iter()

@@ -32,6 +32,7 @@ fn load(file: &Path) -> Result<Policy, String> {
     let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     let mut config = Config {
         poll: Duration::ZERO,
+        shards: 1,
         pool_bytes: 0,
         control: None,
         metrics: None,

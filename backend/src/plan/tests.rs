@@ -46,6 +46,7 @@ fn config(ceil: Option<&str>, guests: Vec<GuestConfig>) -> Config {
     };
     Config {
         poll: std::time::Duration::ZERO,
+        shards: 1,
         pool_bytes: DEFAULT_POOL_BYTES,
         control: None,
         metrics: None,

@@ -181,7 +181,7 @@ fn what_the_daemon_does_later_still_works() {
         let cores = rustix::thread::sched_getaffinity(None).unwrap();
         rustix::thread::sched_setaffinity(None, &cores).unwrap();
 
-        let (shard, thread) = Shard::spawn(std::time::Duration::ZERO, 1 << 20).unwrap();
+        let (shard, thread) = Shard::spawn(0, std::time::Duration::ZERO, 1 << 20).unwrap();
         let config = EngineConfig {
             features: 0,
             protocol_features: 0,

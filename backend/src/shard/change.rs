@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use qos::{ClassifierError, TreeConfig, TreeError};
+use qos::{Classifier, ClassifierError, TreeConfig, TreeError};
 
 use super::Shard;
 use super::counters::DropReason;
@@ -84,6 +84,38 @@ pub struct Change {
     pub lans: Vec<LanChange>,
     /// Ports that come or change, their uplinks among those that are there by then.
     pub ports: Vec<PortChange>,
+}
+
+impl Change {
+    /// Finds out what is wrong with its trees and rules, as carrying it through would.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), ChangeError> {
+        for lan in &self.lans {
+            let TreesChange {
+                from_guest,
+                to_guest,
+            } = &lan.trees;
+            let mut trees = from_guest.iter().chain(to_guest);
+            let checked = trees.try_for_each(TreeConfig::check);
+            checked.map_err(|source| ChangeError::Tree {
+                uplink: lan.name.clone(),
+                source,
+            })?;
+        }
+        for port in &self.ports {
+            let plans = [&port.from_guest, &port.to_guest].into_iter();
+            let mut rules = plans.filter_map(|plan| plan.classify.as_ref());
+            let checked =
+                rules.try_for_each(|(tree, rules)| Classifier::new(tree, rules).map(drop));
+            checked.map_err(|source| ChangeError::Rules {
+                guest: port.name.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// What a change brought back.

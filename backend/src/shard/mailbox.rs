@@ -112,7 +112,7 @@ pub struct ShardHandle {
 
 /// The shard no longer runs, so nothing can be asked of it.
 #[derive(Debug, thiserror::Error)]
-#[error("the packet thread has ended; restart the daemon")]
+#[error("a packet thread has ended; restart the daemon")]
 pub struct ShardGone;
 
 impl ShardHandle {

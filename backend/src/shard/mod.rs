@@ -87,6 +87,7 @@ impl Progress {
 /// One packet thread.
 #[derive(Debug)]
 pub struct Shard {
+    number: u16,
     poller: Poller,
     mailbox: Mailbox,
     lans: Vec<Option<Box<Lan>>>,
@@ -103,12 +104,13 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Starts a packet thread that polls for `poll` before it sleeps and holds at most `pool_bytes` of
+    /// Starts the packet thread of this number, which polls for `poll` before it sleeps and holds at most `pool_bytes` of
     /// frames in memory. It ends by [`Command::End`] and gives the uplinks back.
     ///
     /// # Errors
     /// When the process is out of descriptors or threads.
     pub fn spawn(
+        number: u16,
         poll: Duration,
         pool_bytes: u64,
     ) -> io::Result<(ShardHandle, JoinHandle<Vec<Uplink>>)> {
@@ -116,6 +118,7 @@ impl Shard {
         let (mailbox, handle) = Mailbox::new()?;
         poller.add(mailbox.fd(), Token::MAILBOX.encode(), Interest::READ)?;
         let shard = Self {
+            number,
             poller,
             mailbox,
             lans: Vec::new(),
@@ -128,7 +131,7 @@ impl Shard {
             drain: None,
             ended: false,
         };
-        let thread = std::thread::Builder::new().name("shard".to_owned());
+        let thread = std::thread::Builder::new().name(format!("shard-{number}"));
         Ok((handle, thread.spawn(move || shard.run())?))
     }
 
@@ -138,7 +141,7 @@ impl Shard {
         while !self.ended {
             if let Err(error) = self.sleep(&mut ready) {
                 // Without readiness there is no service, and no way to mend it from here.
-                log::error!(shard = 0, state = "ended"; "epoll failed: {error}; restart the daemon");
+                log::error!(shard = self.number, state = "ended"; "epoll failed: {error}; restart the daemon");
                 break;
             }
             self.note(&ready);

@@ -1,8 +1,8 @@
-//! What the packet thread has counted, asked for in pieces that keep no frame waiting for long.
+//! What the packet threads have counted, asked for in pieces that keep no frame waiting for long.
 
 use super::Service;
 use crate::config::{Direction, GuestConfig, UplinkConfig};
-use crate::shard::{Command, Inquiry, LanCounters, LanInquiry, PortId, PortInquiry, ShardGone};
+use crate::shard::{Inquiry, LanCounters, LanInquiry, PortId, PortInquiry, ShardGone};
 
 /// Look-ups of one question at most, unless one guest has more classes: what is about a guest is of one
 /// moment.
@@ -37,13 +37,13 @@ impl Service {
         for question in questions {
             let own = question.look_ups().saturating_add(COPY);
             if cost.saturating_add(own) > LOOK_UPS && cost > 0 {
-                answered.append(&mut self.ask_for(std::mem::take(&mut inquiry))?.ports);
+                answered.append(&mut self.shards.count(std::mem::take(&mut inquiry))?.ports);
                 cost = 0;
             }
             cost = cost.saturating_add(own);
             inquiry.ports.push(question);
         }
-        answered.append(&mut self.ask_for(inquiry)?.ports);
+        answered.append(&mut self.shards.count(inquiry)?.ports);
         Ok(answered)
     }
 
@@ -63,7 +63,7 @@ impl Service {
                 lans: lans.collect(),
                 ..Inquiry::default()
             };
-            let mut counted = self.ask_for(inquiry)?.lans.into_iter();
+            let mut counted = self.shards.count(inquiry)?.lans.into_iter();
             let counted = ids
                 .iter()
                 .map(|id| id.and_then(|_| counted.next()?.counters));
@@ -75,11 +75,5 @@ impl Service {
     /// Whether an uplink's interface is there.
     pub(in crate::daemon) fn is_present(&self, uplink: &str) -> bool {
         self.lans.get(uplink).is_some_and(|lan| !lan.gone)
-    }
-
-    fn ask_for(&self, inquiry: Inquiry) -> Result<Inquiry, ShardGone> {
-        let inquiry = Box::new(inquiry);
-        let answered = self.shard.ask(|answer| Command::Count(inquiry, answer))?;
-        Ok(*answered)
     }
 }
