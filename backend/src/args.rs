@@ -189,7 +189,7 @@ pub struct Args {
     metrics: Option<web::Address>,
 
     /// Serve the uplinks of the file by this many packet threads, 1 to 64, whatever it says itself
-    #[arg(long, value_name = "N", requires = "config",
+    #[arg(long, value_name = "N", requires = "config", conflicts_with_all = ["socket", "connect", "fd"],
           value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_SHARDS)))]
     shards: Option<u16>,
 

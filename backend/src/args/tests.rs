@@ -326,6 +326,12 @@ fn a_file_says_everything_and_its_errors_come_through() {
         let error = clap(&format!("--config {sample} {flag}")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{flag}");
     }
+    let shards = |line: &str| config(line).map(|config| config.shards);
+    assert_eq!(shards(&format!("--config {sample} --shards 3")), Ok(3));
+    assert_eq!(shards(&format!("--config {sample}")), Ok(1));
+    assert!(clap(&format!("--config {sample} --shards 65")).is_err());
+    let error = clap(&format!("{LEAST} --shards 2")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
     for alone in ["--help-config", "--print-config-schema"] {
         assert!(clap(alone).is_ok(), "{alone}");
     }

@@ -9,6 +9,9 @@ use crate::session::{MAX_REGIONS, MAX_TABLE_REGIONS};
 /// callers; and room for what libraries open for a moment.
 const OWN: u64 = 64;
 
+/// Descriptors of each packet thread after the first: its poller, its timer, and what wakes it.
+const SHARD: u64 = 3;
+
 /// Descriptors of a port without a session: its listener, and what pins the listener's file.
 const IDLE_PORT: u64 = 2;
 
@@ -30,11 +33,12 @@ pub(super) fn descriptors(config: &Config) -> u64 {
         // A tap has one for each pair.
         IDLE_PORT + pairs + SESSION + 2 * pairs * RING + memory
     };
+    let shards = u64::from(config.shards.saturating_sub(1)) * SHARD;
     config
         .guests
         .iter()
         .map(port)
-        .fold(OWN, u64::saturating_add)
+        .fold(OWN + shards, u64::saturating_add)
 }
 
 /// Raises the limit of open files to what the configuration may take, as far as that is permitted.
@@ -106,5 +110,10 @@ mod tests {
         assert_eq!(one, OWN + port);
         two.guests[1].queues = 3;
         assert_eq!(descriptors(&two), one + port + 2 * (1 + 2 * RING));
+        two.shards = 4;
+        assert_eq!(
+            descriptors(&two),
+            one + port + 2 * (1 + 2 * RING) + 3 * SHARD
+        );
     }
 }

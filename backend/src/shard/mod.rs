@@ -131,7 +131,11 @@ impl Shard {
             drain: None,
             ended: false,
         };
-        let thread = std::thread::Builder::new().name(format!("shard-{number}"));
+        let name = match number {
+            0 => "shard".to_owned(),
+            _ => format!("shard-{number}"),
+        };
+        let thread = std::thread::Builder::new().name(name);
         Ok((handle, thread.spawn(move || shard.run())?))
     }
 

@@ -233,6 +233,24 @@ fn values_that_cannot_be_are_told_with_their_bounds() {
         ),
         ("16m", "16k", "2: pool", "must be 1048576 to"),
         (
+            "pool",
+            "shards = 0\npool",
+            "2: shards",
+            "must be 1 to 64, not 0",
+        ),
+        (
+            "pool",
+            "shards = 65\npool",
+            "2: shards",
+            "must be 1 to 64, not 65",
+        ),
+        (
+            "pool",
+            "shards = 17\npool",
+            "3: pool",
+            "must be 17825792 to",
+        ),
+        (
             "16m",
             "2ms",
             "2: pool",

@@ -169,6 +169,7 @@ fn drop_ins_are_read_in_the_order_of_their_names() {
         assert!(error.starts_with(&expected), "{error}");
         error
     };
+    says("shards = 2", "1: shards: `shards` belongs in the file that");
     says("pool = \"1m\"", "1: pool: `pool` belongs in the file that");
     says("include = \"x\"", "1: include: `include` belongs");
     says("[defaults]", "1: `defaults` belongs");

@@ -5,6 +5,7 @@ use super::*;
 
 const WHOLE: &str = r#"
 poll_us = 50
+shards = 4
 pool = "32m"
 control = "/run/c.sock"
 control_group = "root"
@@ -62,6 +63,7 @@ flows = { target = "10ms" }
 fn a_file_reads_as_it_was_written() {
     let config = parse(WHOLE).unwrap();
     assert_eq!(config.poll, Duration::from_micros(50));
+    assert_eq!(config.shards, 4);
     assert_eq!(config.pool_bytes, 32 << 20);
     let control = config.control.as_ref().unwrap();
     assert_eq!(
@@ -183,6 +185,7 @@ fn the_least_guest_is_unlimited_and_waits_in_its_own_ring() {
         guest.to_guest.classes,
         [ClassConfig::new(GUEST).queue(flows)]
     );
+    assert_eq!(config.shards, 1);
     assert_eq!(config.pool_bytes, DEFAULT_POOL_BYTES);
 }
 
