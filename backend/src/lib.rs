@@ -44,7 +44,7 @@ pub mod poller;
 pub mod sandbox;
 pub mod session;
 pub mod shard;
-mod shards;
+pub mod shards;
 pub mod switch;
 pub mod uplink;
 pub mod web;

@@ -2,8 +2,7 @@
 //! whole and in order, limits hold as with one thread, and what is changed is changed on all of them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,11 +34,7 @@ fn mac_of(guest: &str) -> [u8; 6] {
 fn config(shards: u16, uplink: &str) -> String {
     let mut text = format!("shards = {shards}\n");
     for (number, guests) in GUESTS.iter().enumerate() {
-        writeln!(
-            text,
-            "[uplink.u{number}]\nkind = \"tap:tap{number}\"\n{uplink}"
-        )
-        .unwrap();
+        text += &format!("[uplink.u{number}]\nkind = \"tap:tap{number}\"\n{uplink}\n");
         for (guest, weight) in guests.iter().zip([1, 3]) {
             text.push_str(&self::guest(guest, number, weight));
         }
@@ -118,7 +113,7 @@ impl Bed {
 }
 
 /// Time on a processor (Documentation/scheduler/sched-stats.rst).
-fn time_of(thread: &PathBuf) -> Duration {
+fn time_of(thread: &Path) -> Duration {
     let text = std::fs::read_to_string(thread.join("schedstat")).expect("schedstat");
     let first = text.split_whitespace().next().expect("a first field");
     Duration::from_nanos(first.parse().expect("nanoseconds"))
@@ -163,12 +158,27 @@ fn talk(port: &mut Port, own: &str, other: &str) -> Result<()> {
 }
 
 #[test]
-fn frames_of_guests_on_two_shards_arrive_whole_and_in_order_and_counters_balance() -> Result<()> {
-    let mut bed = Bed::start(&config(2, ""))?;
-    let log = bed.daemon.log();
-    for line in ["uplink=u0 shard=0", "uplink=u1 shard=1"] {
-        assert!(log.contains(line), "no {line} in\n{log}");
+fn frames_arrive_whole_and_in_order_and_counters_balance_however_many_shards_there_are()
+-> Result<()> {
+    for shards in [1, 2, 3] {
+        let mut bed = Bed::start(&config(shards, ""))?;
+        assert_eq!(bed.threads().len(), usize::from(shards));
+        let log = bed.daemon.log();
+        for line in ["uplink=u0 shard=0", "uplink=u1 shard=1"] {
+            assert_eq!(log.contains(line), shards > 1, "{line} in\n{log}");
+        }
+        all_arrive(&mut bed)?;
+        assert!(bed.daemon.terminate()?.success());
+        for tap in ["tap0", "tap1"] {
+            let there = bed.namespace.ip(&format!("link show {tap}"));
+            assert!(there.is_err(), "{tap} was made by us");
+        }
     }
+    Ok(())
+}
+
+/// Everybody sends to the other guest of the uplink and to the uplink at once; then the uplinks to everybody.
+fn all_arrive(bed: &mut Bed) -> Result<()> {
     let wires = [bed.wire(0)?, bed.wire(1)?];
     let mut ports = bed.ports()?;
     thread::scope(|scope| {
@@ -207,14 +217,6 @@ fn frames_of_guests_on_two_shards_arrive_whole_and_in_order_and_counters_balance
         assert_eq!((from.frames, from.dropped()), (2 * all, 0), "{guest}");
         assert_eq!((to.frames, to.dropped()), (all + ROUND, 0), "{guest}");
     }
-    drop(ports);
-    assert!(bed.daemon.terminate()?.success());
-    for tap in ["tap0", "tap1"] {
-        assert!(
-            bed.namespace.ip(&format!("link show {tap}")).is_err(),
-            "{tap} was made by us"
-        );
-    }
     Ok(())
 }
 
@@ -227,11 +229,11 @@ fn each_uplink_takes_the_time_of_its_own_thread() -> Result<()> {
         let mut port = bed.port(guest)?;
         // The session's own commands are done with.
         thread::sleep(Duration::from_millis(50));
-        let before: Vec<_> = threads.iter().map(time_of).collect();
+        let before: Vec<_> = threads.iter().map(|thread| time_of(thread)).collect();
         let frame = Frame::plain(200, 1).from_mac(mac_of(guest)).to_mac(HOST);
         let flooded = port.flood(&Flood::new(frame).frames(100_000))?;
         assert_eq!(flooded.frames, 100_000);
-        let after = threads.iter().map(time_of);
+        let after = threads.iter().map(|thread| time_of(thread));
         let took: Vec<_> = after
             .zip(before)
             .map(|(after, before)| after - before)

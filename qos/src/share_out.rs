@@ -38,7 +38,9 @@ impl Want {
 /// proportion. Takes time in the square of their number, and allocates nothing.
 pub fn divide(total: u64, wants: &[Want], parts: &mut [u64]) {
     let count = wants.len().min(parts.len());
-    let (wants, parts) = (&wants[..count], &mut parts[..count]);
+    let (Some(wants), Some(parts)) = (wants.get(..count), parts.get_mut(..count)) else {
+        return;
+    };
     let floors = wants.iter().map(|want| u128::from(want.floor()));
     let floors: u128 = floors.fold(0, u128::saturating_add);
     let mut left = total;
