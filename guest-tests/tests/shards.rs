@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use guest_tests::front_end::{Flood, Frame, FrontEnd, Meter, Port, Sample, Wire, excess};
-use guest_tests::{Daemon, Namespace, Result};
+use guest_tests::{Control, Daemon, Namespace, Result};
 
 const SOON: Duration = Duration::from_secs(5);
 const HOST: [u8; 6] = mac(1);
@@ -62,10 +62,10 @@ impl Bed {
         let daemon = daemon.fold(Daemon::new(&namespace).config(text), |daemon, guest| {
             daemon.expect_socket(guest)
         });
-        Ok(Self {
-            daemon: daemon.start()?,
-            namespace,
-        })
+        let daemon = daemon.start()?;
+        // Its sockets are there before its guests are served.
+        Control::new(daemon.folder().join("control.sock"))?;
+        Ok(Self { daemon, namespace })
     }
 
     fn port(&self, guest: &str) -> Result<Port> {
@@ -97,8 +97,22 @@ impl Bed {
         Ok(())
     }
 
-    /// The packet threads' directories under `/proc`, in the order of their numbers.
-    fn threads(&mut self) -> Vec<PathBuf> {
+    /// The directories under `/proc` of these many packet threads, in the order of their numbers. One that
+    /// was not on a processor yet has no name.
+    fn threads(&mut self, count: usize) -> Vec<PathBuf> {
+        let start = Instant::now();
+        loop {
+            let threads = self.named_threads();
+            if threads.len() >= count {
+                assert_eq!(threads.len(), count, "{threads:?}");
+                return threads;
+            }
+            assert!(start.elapsed() < SOON, "{threads:?} are not {count}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn named_threads(&mut self) -> Vec<PathBuf> {
         let pid = self.daemon.process().pid();
         let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the daemon's threads");
         let mut threads: BTreeMap<String, PathBuf> = BTreeMap::new();
@@ -162,7 +176,7 @@ fn frames_arrive_whole_and_in_order_and_counters_balance_however_many_shards_the
 -> Result<()> {
     for shards in [1, 2, 3] {
         let mut bed = Bed::start(&config(shards, ""))?;
-        assert_eq!(bed.threads().len(), usize::from(shards));
+        bed.threads(shards.into());
         let log = bed.daemon.log();
         for line in ["uplink=u0 shard=0", "uplink=u1 shard=1"] {
             assert_eq!(log.contains(line), shards > 1, "{line} in\n{log}");
@@ -222,17 +236,17 @@ fn all_arrive(bed: &mut Bed) -> Result<()> {
 
 #[test]
 fn each_uplink_takes_the_time_of_its_own_thread() -> Result<()> {
+    const FRAMES: u64 = 100_000;
     let mut bed = Bed::start(&config(2, ""))?;
-    let threads = bed.threads();
-    assert_eq!(threads.len(), 2, "{threads:?}");
+    let threads = bed.threads(2);
     for (busy, guest) in ["a", "c"].into_iter().enumerate() {
         let mut port = bed.port(guest)?;
         // The session's own commands are done with.
         thread::sleep(Duration::from_millis(50));
         let before: Vec<_> = threads.iter().map(|thread| time_of(thread)).collect();
         let frame = Frame::plain(200, 1).from_mac(mac_of(guest)).to_mac(HOST);
-        let flooded = port.flood(&Flood::new(frame).frames(100_000))?;
-        assert_eq!(flooded.frames, 100_000);
+        let flooded = port.flood(&Flood::new(frame).frames(FRAMES).lasting(6 * SOON))?;
+        assert_eq!(flooded.frames, FRAMES);
         let after = threads.iter().map(|thread| time_of(thread));
         let took: Vec<_> = after
             .zip(before)
