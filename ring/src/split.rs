@@ -19,6 +19,7 @@ use crate::chain::{Chain, ChainFault};
 use crate::memory::{GuestMap, MemoryFault, Window};
 
 pub use gather::{Gather, GatherOutcome};
+use pop::Ahead;
 pub use state::RingState;
 #[cfg(any(test, feature = "test-driver"))]
 pub(crate) use used::passed;
@@ -240,6 +241,7 @@ pub struct Ring {
     published: u16,
     /// Region of the last address found.
     hint: usize,
+    ahead: Ahead,
     /// Where [`Self::gather`] walks the chains it looks at.
     scratch: Chain,
 }
@@ -285,6 +287,7 @@ impl Ring {
             next_used: used,
             published: used,
             hint: 0,
+            ahead: Ahead::default(),
             scratch: Chain::new(),
         })
     }
@@ -299,6 +302,7 @@ impl Ring {
     pub fn rebind(&mut self, map: Arc<GuestMap>) -> Result<(), SetupError> {
         self.parts = Parts::new(&map, &self.layout, self.options)?;
         self.scratch.clear();
+        self.ahead.clear();
         self.map = map;
         self.hint = 0;
         Ok(())

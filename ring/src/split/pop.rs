@@ -12,9 +12,11 @@ const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 /// Bytes of one descriptor.
 const DESCRIPTOR: u32 = 16;
+/// Chains whose beginnings are read together.
+const AHEAD: u16 = 16;
 
 /// A private copy of a descriptor (virtio 1.3 §2.7.5).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Descriptor {
     addr: u64,
     len: u32,
@@ -38,6 +40,33 @@ impl Descriptor {
     #[inline]
     const fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
+    }
+}
+
+/// The beginnings of chains that are popped soon. What a driver on another processor has just written is
+/// slow to fetch: read together, the cache lines of many chains come side by side.
+#[derive(Default)]
+pub(super) struct Ahead {
+    /// Available index of the first.
+    start: u16,
+    count: u16,
+    /// Head of each chain, unchecked, and its first descriptor.
+    chains: [(u16, Descriptor); AHEAD as usize],
+}
+
+impl Ahead {
+    #[inline]
+    fn get(&self, index: u16) -> Option<(u16, Descriptor)> {
+        let at = index.wrapping_sub(self.start);
+        if at >= self.count {
+            return None;
+        }
+        self.chains.get(usize::from(at)).copied()
+    }
+
+    /// Forgets what was read.
+    pub(super) fn clear(&mut self) {
+        self.count = 0;
     }
 }
 
@@ -71,8 +100,20 @@ impl Ring {
         if self.pending() == 0 && self.available()? == 0 {
             return Ok(false);
         }
-        let offset = self.entry(self.popped, 2);
-        let head = self.parts.avail.view().load_u16(offset, Ordering::Relaxed);
+        let popped = self.pop_pending(chain);
+        match popped {
+            Ok(()) => self.popped = self.popped.wrapping_add(1),
+            Err(_) => self.ahead.clear(),
+        }
+        popped.map(|()| true)
+    }
+
+    #[inline]
+    fn pop_pending(&mut self, chain: &mut Chain) -> Result<(), RingFault> {
+        let (head, first) = match self.ahead.get(self.popped) {
+            Some(known) => known,
+            None => self.read_ahead(),
+        };
         if head >= self.layout.size {
             return Err(RingFault::Head(head));
         }
@@ -83,9 +124,30 @@ impl Ring {
             hint: &mut self.hint,
             chain,
         };
-        walk.table(&self.parts.desc.view(), head, self.layout.size)?;
-        self.popped = self.popped.wrapping_add(1);
-        Ok(true)
+        walk.table(&self.parts.desc.view(), first, self.layout.size)
+    }
+
+    /// Reads the beginnings of the next chains that are pending; the first of them.
+    fn read_ahead(&mut self) -> (u16, Descriptor) {
+        let count = self.pending().min(AHEAD);
+        let (avail, table) = (self.parts.avail.view(), self.parts.desc.view());
+        self.ahead.start = self.popped;
+        self.ahead.count = count;
+        for by in 0..count {
+            let offset = self.entry(self.popped.wrapping_add(by), 2);
+            let head = avail.load_u16(offset, Ordering::Relaxed);
+            if let Some(chain) = self.ahead.chains.get_mut(usize::from(by)) {
+                *chain = (head, Descriptor::default());
+            }
+            table.prefetch(usize::from(head).saturating_mul(16));
+        }
+        for (head, first) in self.ahead.chains.iter_mut().take(usize::from(count)) {
+            if *head < self.layout.size {
+                *first = Descriptor::load(&table, *head);
+                self.map.prefetch(first.addr, first.len, &mut self.hint);
+            }
+        }
+        self.ahead.chains.first().copied().unwrap_or_default()
     }
 
     /// Takes back the last `n` pops; at most those that are not completed.
@@ -105,10 +167,14 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     #[inline]
-    fn table(&mut self, table: &View<'_>, head: u16, size: u16) -> Result<(), RingFault> {
-        let mut index = head;
-        for _ in 0..size {
-            let descriptor = Descriptor::load(table, index);
+    fn table(
+        &mut self,
+        table: &View<'_>,
+        first: Descriptor,
+        size: u16,
+    ) -> Result<(), RingFault> {
+        let mut descriptor = first;
+        for left in (0..size).rev() {
             if descriptor.has(INDIRECT) {
                 return self.indirect(descriptor, size);
             }
@@ -116,9 +182,11 @@ impl Walk<'_> {
             if !descriptor.has(NEXT) {
                 return Ok(());
             }
-            index = descriptor.next;
-            if index >= size {
-                return Err(RingFault::Next(index));
+            if descriptor.next >= size {
+                return Err(RingFault::Next(descriptor.next));
+            }
+            if left > 0 {
+                descriptor = Descriptor::load(table, descriptor.next);
             }
         }
         Err(RingFault::Loop)
