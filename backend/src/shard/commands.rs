@@ -303,7 +303,6 @@ impl Lan {
         if let Err(error) = self.uplink.set_offload(offload) {
             log::error!(uplink = self.name, event = "offload-kept"; "{error}");
         }
-        self.super_frames = !self.uplink.obeys_offload() || offload.has_super_frames();
         if carrier != self.carrier {
             if carrier {
                 self.drop_stale();

@@ -70,8 +70,6 @@ pub(super) struct Lan {
     pub(super) staging: VecDeque<u32>,
     /// Nothing of a frame decides where it goes, as long as there is one port.
     pub(super) transparent: bool,
-    /// The uplink may bring super-frames.
-    pub(super) super_frames: bool,
     /// Frames from the uplink that no port was charged with.
     pub(super) refused: Drops,
     /// Turns it had.
@@ -110,7 +108,6 @@ impl Lan {
             sole: None,
             staging: VecDeque::new(),
             transparent: false,
-            super_frames: false,
             refused: Drops::default(),
             turns: 0,
             held: Vec::new(),

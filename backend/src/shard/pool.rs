@@ -5,18 +5,20 @@
 //! allocated when they are first needed and then go round, the last used first, so light traffic
 //! touches the same few over and over.
 
+mod landing;
 #[cfg(test)]
 mod tests;
-
-use std::io::IoSliceMut;
 
 use arrayvec::ArrayVec;
 use qos::{FrameShape, LeafKey};
 use ring::HEADER_LEN;
 use ring::net::{HEAD_LEN, MAX_FRAME_LEN};
 
+use self::landing::Landing;
 use super::tag;
 use crate::switch::{Flood, TagChange};
+
+pub(super) use self::landing::{MOST as MOST_LANDED, Place};
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 4096;
@@ -35,6 +37,9 @@ pub(super) type Parts<'a> = ArrayVec<&'a [u8], MAX_PARTS>;
 
 const NONE: u32 = u32::MAX;
 
+/// In place of a first block: the frame lies where it was read.
+const LANDED: u32 = NONE - 1;
+
 /// A port that is never there.
 const NOBODY: u32 = u32::MAX;
 
@@ -42,6 +47,11 @@ type Block = Box<[u8; BLOCK]>;
 
 fn block() -> Block {
     Box::new([0; BLOCK])
+}
+
+/// Blocks of a frame of `len` bytes.
+fn blocks_for(len: u32) -> usize {
+    (len as usize + HEADROOM).div_ceil(BLOCK)
 }
 
 /// Where a frame of the pool goes.
@@ -60,7 +70,9 @@ pub(super) enum Target {
 pub(super) struct Unit {
     first: u32,
     blocks: u32,
-    /// Where the frame begins in its first block.
+    /// Where what would be its first block begins, of a frame that lies where it was read.
+    base: usize,
+    /// Where the frame begins in its first block, or where it was read.
     start: usize,
     /// Bytes of the frame.
     pub(super) len: u32,
@@ -91,6 +103,7 @@ pub(super) struct Pool {
     free_units: Vec<u32>,
     /// Blocks of no frame, which the next one is read into.
     reserve: Vec<Block>,
+    landing: Landing,
 }
 
 impl Pool {
@@ -106,6 +119,7 @@ impl Pool {
             units: Vec::new(),
             free_units: Vec::new(),
             reserve: (0..MAX_BLOCKS).map(|_| block()).collect(),
+            landing: Landing::default(),
         }
     }
 
@@ -119,31 +133,9 @@ impl Pool {
         self.units.len() == self.free_units.len()
     }
 
-    /// Where to put the next frame: its header, and its bytes in order, `len` of them at least if the
-    /// longest frame has as many.
-    pub(super) fn spare<'a>(
-        &'a mut self,
-        len: usize,
-        parts: &mut ArrayVec<IoSliceMut<'a>, MAX_BLOCKS>,
-    ) -> Option<&'a mut [u8; HEADER_LEN]> {
-        let blocks = (len + HEADROOM).div_ceil(BLOCK);
-        let mut blocks = self.reserve.iter_mut().take(blocks.max(1));
-        let (front, frame) = blocks.next()?.split_at_mut(HEADROOM);
-        parts.push(IoSliceMut::new(frame));
-        parts.extend(blocks.map(|block| IoSliceMut::new(block.as_mut_slice())));
-        front.last_chunk_mut()
-    }
-
-    /// The header and the first bytes, 512 at most, of what was put into [`Self::spare`].
+    /// The header and the first bytes, 512 at most, of what was put into [`Self::fill_spare`].
     pub(super) fn spare_head(&mut self, len: usize) -> Option<(&mut [u8; HEADER_LEN], &mut [u8])> {
         split_head(self.reserve.first_mut()?.as_mut_slice(), HEADROOM, len)
-    }
-
-    /// What was put into [`Self::spare`], and whatever lies behind it.
-    pub(super) fn spare_parts(&self) -> Parts<'_> {
-        let first = self.reserve.first().map(|block| &block[HEADROOM..]);
-        let others = self.reserve.iter().skip(1).map(|block| block.as_slice());
-        first.into_iter().chain(others).collect()
     }
 
     /// Changes the tag of a frame; its length and shape change with it.
@@ -151,19 +143,19 @@ impl Pool {
         let Some(unit) = self.units.get_mut(number as usize) else {
             return;
         };
-        let Some(block) = self.slots.get_mut(unit.first as usize) else {
+        let Some(front) = front(&mut self.slots, &mut self.landing, unit.first) else {
             return;
         };
         let start = unit.start - HEADER_LEN;
-        let end = BLOCK.min(start + HEADER_LEN + unit.len as usize);
-        let new = tag::change(&mut block[..end], start, change);
+        let end = front.len().min(start + HEADER_LEN + unit.len as usize);
+        let new = tag::change(&mut front[..end], start, change);
         unit.start = new + HEADER_LEN;
         unit.len = tag::length(unit.len, start, new);
         unit.shape = tag::shape(unit.shape, start, new);
         unit.left = tag::shape(unit.left, start, new);
     }
 
-    /// Copies a frame into [`Self::spare`], `read` bringing its bytes from an offset on.
+    /// Copies a frame to where no frame is, `read` bringing its bytes from an offset on.
     pub(super) fn fill_spare(
         &mut self,
         len: usize,
@@ -181,10 +173,10 @@ impl Pool {
         }
     }
 
-    /// Keeps what was put into [`Self::spare`], `unit.len` bytes of it; its number, or `None` if the pool
+    /// Keeps what was put into [`Self::fill_spare`], `unit.len` bytes of it; its number, or `None` if the pool
     /// is full.
     pub(super) fn keep(&mut self, mut unit: Unit) -> Option<u32> {
-        let blocks = (unit.len as usize + HEADROOM).div_ceil(BLOCK);
+        let blocks = blocks_for(unit.len);
         if blocks > self.reserve.len() || self.most - self.used < blocks {
             return None;
         }
@@ -216,7 +208,7 @@ impl Pool {
         self.put(unit)
     }
 
-    /// Brings what was put into [`Self::spare`] under the number of a promised frame; false if the pool
+    /// Brings what was put into [`Self::fill_spare`] under the number of a promised frame; false if the pool
     /// is full.
     pub(super) fn fulfil(&mut self, number: u32) -> bool {
         let Some(promised) = self.get(number).copied() else {
@@ -283,6 +275,9 @@ impl Pool {
             return;
         };
         let mut slot = unit.first;
+        if slot == LANDED {
+            self.landing.leave();
+        }
         self.used -= unit.blocks as usize;
         while let Some(next) = self.next.get_mut(slot as usize) {
             let after = std::mem::replace(next, self.free);
@@ -296,19 +291,19 @@ impl Pool {
     pub(super) fn head_mut(&mut self, number: u32) -> Option<(&mut [u8; HEADER_LEN], &mut [u8])> {
         let unit = self.units.get(number as usize)?;
         let (start, len) = (unit.start, unit.len as usize);
-        let block = self.slots.get_mut(unit.first as usize)?;
-        split_head(block.as_mut_slice(), start, len)
+        let front = front(&mut self.slots, &mut self.landing, unit.first)?;
+        split_head(front, start, len)
     }
 
     /// The header of a frame that has its bytes here.
     pub(super) fn header(&self, number: u32) -> Option<&[u8; HEADER_LEN]> {
         let unit = self.units.get(number as usize)?;
-        let block = self.slots.get(unit.first as usize)?;
-        block.get(..unit.start)?.last_chunk()
+        self.front(unit.first)?.get(..unit.start)?.last_chunk()
     }
 
     /// A copy of a frame, for another target; `None` if the pool is full.
     pub(super) fn duplicate(&mut self, number: u32, target: Target) -> Option<u32> {
+        self.settle();
         let mut unit = *self.get(number)?;
         if self.most - self.used < unit.blocks as usize {
             return None;
@@ -336,6 +331,11 @@ impl Pool {
         let Some(unit) = self.units.get(number as usize) else {
             return;
         };
+        if unit.first == LANDED {
+            let frame = self.landing.bytes.get(unit.start..).unwrap_or_default();
+            parts.extend(frame.get(offset..offset + len));
+            return;
+        }
         let (mut slot, mut left) = (unit.first, len);
         // As if what is before it were part of the frame.
         let mut skip = offset + unit.start;
@@ -355,15 +355,23 @@ impl Pool {
         }
     }
 
+    /// The bytes from the first block on that lie in one piece.
+    fn front(&self, first: u32) -> Option<&[u8]> {
+        match first {
+            LANDED => Some(&self.landing.bytes),
+            _ => self.slots.get(first as usize).map(|block| block.as_slice()),
+        }
+    }
+
     /// A frame of at most one block together with its header before it, which lie in one piece.
     pub(super) fn contiguous(&self, number: u32) -> Option<&[u8]> {
         let unit = self.units.get(number as usize)?;
         if unit.blocks != 1 {
             return None;
         }
-        let block = self.slots.get(unit.first as usize)?;
         let start = unit.start;
-        block.get(start - HEADER_LEN..start + unit.len as usize)
+        self.front(unit.first)?
+            .get(start - HEADER_LEN..start + unit.len as usize)
     }
 }
 
@@ -373,6 +381,7 @@ impl Unit {
         Self {
             first: NONE,
             blocks: 0,
+            base: 0,
             start: HEADROOM,
             len: shape.len,
             shape,
@@ -383,6 +392,16 @@ impl Unit {
             since: 0,
             leaf: None,
         }
+    }
+}
+
+/// [`Pool::front`], to be changed.
+fn front<'a>(slots: &'a mut [Block], landing: &'a mut Landing, first: u32) -> Option<&'a mut [u8]> {
+    match first {
+        LANDED => Some(&mut landing.bytes),
+        _ => slots
+            .get_mut(first as usize)
+            .map(|block| block.as_mut_slice()),
     }
 }
 

@@ -4,30 +4,26 @@
 //! a thousand frames of latency. Only where a single guest without a limit is behind an uplink its
 //! frames wait in the kernel while it has no buffers.
 
-use arrayvec::ArrayVec;
-use qos::{Frame, Grant, Headers, Hold};
-use ring::net::{HEAD_LEN, MAX_FRAME_LEN};
-use ring::{GatherOutcome, HEADER_LEN, RingFault, inspect_from_host};
+use qos::{Frame, FrameShape, Grant, Headers, Hold};
+use ring::net::{HEAD_LEN, Header, MAX_FRAME_LEN, MIN_FRAME_LEN};
+use ring::{FrameFault, GatherOutcome, HEADER_LEN, RingFault, inspect_from_host};
 
 use super::capture;
 use super::counters::DropReason;
 use super::from_guest::number;
 use super::judge::{inward, shape_of};
 use super::lan::Lan;
-use super::pool::{Parts, Target, Unit};
+use super::pool::{MOST_LANDED, Parts, Place, Target, Unit};
 use super::port::{Lack, Now};
 use super::send::{cut_segments, mark};
 use super::tree::{Owner, Path, Seat};
-use super::work::Turn;
+use super::work::{Turn, Work};
 use super::{Progress, VISIT_BYTES, VISIT_FRAMES};
 use crate::control::Direction;
 use crate::switch::{Forward, Refused, TagChange};
 
-/// Frames that are read before they are delivered, while they are warm.
-const READ: usize = 32;
-
-/// The longest frame without its segmentation left to the guest, in bytes: addresses, type, two tags.
-const LINK_HEADER: usize = 22;
+/// Frames that are read before they are delivered, while they are warm and where they were read.
+const READ: usize = MOST_LANDED;
 
 /// What became of a frame that was to be given to a guest.
 enum Given {
@@ -48,7 +44,7 @@ impl Lan {
         loop {
             let read = self.read_uplink(turn);
             bytes += self.deliver(turn);
-            frames += READ;
+            frames += read;
             if read == 0 {
                 break;
             }
@@ -56,6 +52,7 @@ impl Lan {
                 self.collect(false, turn);
                 return Progress::More;
             }
+            turn.publish();
             turn.now = Now::read();
         }
         self.collect(false, turn);
@@ -65,15 +62,14 @@ impl Lan {
     /// Reads a batch from the uplink's queues; how many frames that were.
     fn read_uplink(&mut self, turn: &mut Turn<'_>) -> usize {
         let mut read = 0;
+        // What did not go has to wait.
+        turn.work.pool.settle();
         for queue in 0..self.queues.len() {
-            if !self.queues[queue].readable {
-                continue;
-            }
-            if turn.draining || self.waits_in_kernel(turn) {
-                self.watch_readable(queue, false, turn.poller);
-                continue;
-            }
-            while read < READ {
+            while read < READ && self.queues[queue].readable && turn.work.pool.has_place() {
+                if turn.draining || self.waits_in_kernel(turn) {
+                    self.watch_readable(queue, false, turn.poller);
+                    break;
+                }
                 if !self.read_frame(queue, turn) {
                     self.queues[queue].readable = false;
                     self.watch_readable(queue, self.carrier, turn.poller);
@@ -94,17 +90,10 @@ impl Lan {
 
     /// Reads one frame; false if there is none.
     fn read_frame(&mut self, queue: usize, turn: &mut Turn<'_>) -> bool {
-        let longest = if self.super_frames {
-            MAX_FRAME_LEN as usize
-        } else {
-            usize::from(self.uplink.mtu()) + LINK_HEADER
-        };
-        let received = {
-            let mut parts = ArrayVec::new();
-            let Some(header) = turn.work.pool.spare(longest, &mut parts) else {
-                return false;
-            };
-            self.uplink.receive(queue, header, &mut parts)
+        let received = match turn.work.pool.place() {
+            Some(Place::Whole(unit)) => self.uplink.receive_whole(queue, unit),
+            Some(Place::Parts(header, mut parts)) => self.uplink.receive(queue, header, &mut parts),
+            None => return false,
         };
         let received = match received {
             Ok(received) => received,
@@ -117,7 +106,7 @@ impl Lan {
                 Some(port) => {
                     port.counters.to_guest.drops.add(reason, 1);
                     if port.tap.is_some() {
-                        let parts = turn.work.pool.spare_parts();
+                        let parts = turn.work.pool.read_parts();
                         let len = u32::try_from(received.len).unwrap_or(u32::MAX);
                         port.capture_parts(Direction::ToGuest, reason.word(), len, &parts);
                     }
@@ -138,9 +127,9 @@ impl Lan {
         let frame_len = u32::try_from(received.len).unwrap_or(u32::MAX);
         let pool = &mut turn.work.pool;
         let (header, head) = pool
-            .spare_head(received.len)
+            .read_head(received.len)
             .ok_or((DropReason::PoolFull, None))?;
-        let facts = inspect_from_host(header, head, frame_len)
+        let shape = weigh_from_host(header, head, frame_len)
             .map_err(|fault| (DropReason::Frame(fault), self.sole))?;
         let tag = received.vlan.map(|tag| tag.tci);
         let forward = inward(self.sole, &mut self.switch, head, tag, turn.now);
@@ -151,13 +140,13 @@ impl Lan {
             Forward::Uplink(_) => return Err((DropReason::Switch(Refused::Hairpin), None)),
         };
         let headers = Headers::parse(head, frame_len, 0);
-        let mut unit = Unit::new(shape_of(&facts), target);
+        let mut unit = Unit::new(shape, target);
         unit.pair = u16::try_from(queue).unwrap_or(0);
         let port = match target {
             Target::Port(port) => Some(port),
             _ => None,
         };
-        let number = pool.keep(unit).ok_or((DropReason::PoolFull, port))?;
+        let number = pool.admit(unit).ok_or((DropReason::PoolFull, port))?;
         match target {
             Target::Port(_) => {
                 pool.retag(number, tag);
@@ -263,16 +252,21 @@ impl Lan {
             _ => grant.segments(left),
         };
         let (part, payload) = cut_segments(own, left, count, segments, turn.work);
-        let finished;
-        let work = &mut *turn.work;
+        let Work {
+            pool,
+            part: cut,
+            gather,
+            whole,
+            ..
+        } = &mut *turn.work;
         let mut parts = Parts::new();
         match payload {
             Some((offset, len)) => {
-                header = *work.part.header();
-                parts.push(work.part.headers());
-                work.pool.slices(own, offset, len, &mut parts);
+                header = *cut.header();
+                parts.push(cut.headers());
+                pool.slices(own, offset, len, &mut parts);
             }
-            None => work.pool.slices(own, 0, unit.len as usize, &mut parts),
+            None => pool.slices(own, 0, unit.len as usize, &mut parts),
         }
         let len: usize = parts.iter().map(|part| part.len()).sum();
         if len == 0 {
@@ -282,17 +276,15 @@ impl Lan {
             lack,
             Lack::Checksum | Lack::Segmentation { checksums: false }
         ) {
-            finished = finish_checksum(&mut header, &parts);
+            let finished = finish_checksum(&mut header, &parts, whole);
             parts.clear();
-            parts.push(&finished);
+            parts.push(finished);
         }
         let Some(running) = port.pairs[pair].receive.active() else {
             return Given::Lost(DropReason::NotListening);
         };
         let need = HEADER_LEN + len;
-        let gathered = running
-            .ring
-            .gather(need, running.mergeable, &mut work.gather);
+        let gathered = running.ring.gather(need, running.mergeable, gather);
         match gathered {
             Ok(GatherOutcome::Ready) => {}
             Ok(GatherOutcome::TooSmall) => return Given::Lost(DropReason::BufferTooSmall),
@@ -302,7 +294,7 @@ impl Lan {
             Ok(GatherOutcome::TooFew) => return Given::Blocked,
             Err(fault) => return broken(port, pair, &fault, turn.poller),
         }
-        running.ring.fill(&mut work.gather, &header, &parts);
+        running.ring.fill(gather, &header, &parts);
         running.no_kicks();
         port.blocked.since = None;
         port.blocked.stalled = false;
@@ -312,11 +304,11 @@ impl Lan {
         if self.to.engine.commit(part).is_some() {
             let waited = turn.now.nanos.saturating_sub(unit.since);
             port.to.waited(seat, grant.leaf, waited);
-            let (leaf, pool) = (Some(grant.leaf), &work.pool);
+            let leaf = Some(grant.leaf);
             port.capture_unit(Direction::ToGuest, leaf, capture::SENT, own, pool);
-            work.pool.free(own);
+            pool.free(own);
         }
-        work.touch(seat.port, 2 * pair);
+        turn.work.touch(seat.port, 2 * pair);
         Given::Yes
     }
 }
@@ -331,15 +323,47 @@ fn broken(
     Given::Lost(DropReason::NotListening)
 }
 
-/// The bytes of a frame with its checksum finished, and a header that asks for nothing.
-fn finish_checksum(header: &mut [u8; HEADER_LEN], parts: &[&[u8]]) -> Vec<u8> {
-    let mut frame = parts.concat();
-    let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-    let head = &frame[..frame.len().min(HEAD_LEN)];
+/// The shape of a frame of the host, which begins with these bytes.
+#[inline]
+fn weigh_from_host(
+    header: &[u8; HEADER_LEN],
+    head: &[u8],
+    frame_len: u32,
+) -> Result<FrameShape, FrameFault> {
+    if !Header::is_plain(header) {
+        return inspect_from_host(header, head, frame_len).map(|facts| shape_of(&facts));
+    }
+    // Nothing of the frame matters then but its length.
+    if frame_len < MIN_FRAME_LEN {
+        Err(FrameFault::Runt)
+    } else if frame_len > MAX_FRAME_LEN {
+        Err(FrameFault::TooLong)
+    } else {
+        Ok(FrameShape::single(frame_len))
+    }
+}
+
+/// The bytes of a frame with its checksum finished, put together in `whole`, and a header that asks for
+/// nothing.
+fn finish_checksum<'a>(
+    header: &mut [u8; HEADER_LEN],
+    parts: &[&[u8]],
+    whole: &'a mut [u8],
+) -> &'a [u8] {
+    let mut end = 0;
+    for part in parts {
+        if let Some(place) = whole.get_mut(end..end + part.len()) {
+            place.copy_from_slice(part);
+            end += part.len();
+        }
+    }
+    let frame = &mut whole[..end];
+    let len = u32::try_from(end).unwrap_or(u32::MAX);
+    let head = &frame[..end.min(HEAD_LEN)];
     if let Ok(facts) = inspect_from_host(header, head, len)
         && let Some(request) = facts.checksum
     {
-        ring::net::checksum::complete(&mut frame, request);
+        ring::net::checksum::complete(frame, request);
     }
     *header = [0; HEADER_LEN];
     frame

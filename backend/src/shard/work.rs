@@ -28,6 +28,8 @@ pub(super) struct Work {
     pub(super) hasher: FlowHasher,
     /// The header and the first bytes of the frame in `chain`, from [`FRONT`] on.
     pub(super) scratch: Box<[u8]>,
+    /// A frame put together from its parts, to be changed.
+    pub(super) whole: Box<[u8]>,
     /// Rings that have something to be published.
     pub(super) dirty: Vec<(u32, usize)>,
 }
@@ -43,6 +45,7 @@ impl Work {
             part: Part::new(),
             hasher: FlowHasher::default(),
             scratch: vec![0; FRONT + HEADER_LEN + COPY_MAX].into_boxed_slice(),
+            whole: vec![0; ring::net::MAX_FRAME_LEN as usize].into_boxed_slice(),
             dirty: Vec::with_capacity(64),
         }
     }

@@ -11,6 +11,9 @@ use rustix::io::Errno;
 /// Most parts that one frame is read into.
 pub const MAX_PARTS: usize = 17;
 
+/// Bytes of a virtio-net header that every kernel writes: all but `num_buffers`.
+pub(super) const HOST_HEADER_LEN: usize = HEADER_LEN - 2;
+
 /// What came from [`Uplink::receive`](super::Uplink::receive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -70,4 +73,21 @@ pub(super) fn read(
         len: read.saturating_sub(HEADER_LEN),
         vlan: None,
     })
+}
+
+/// As [`read`], header and frame in one piece.
+pub(super) fn read_whole(queue: &OwnedFd, unit: &mut [u8]) -> Result<Received, Errno> {
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(queue, &mut *unit))?;
+    blank(unit, HOST_HEADER_LEN)?;
+    Ok(Received {
+        len: read.saturating_sub(HEADER_LEN),
+        vlan: None,
+    })
+}
+
+/// Sets to zero what the kernel has no part in of the header that `unit` begins with.
+pub(super) fn blank(unit: &mut [u8], header_len: usize) -> Result<(), Errno> {
+    let rest = unit.get_mut(header_len..HEADER_LEN).ok_or(Errno::INVAL)?;
+    rest.fill(0);
+    Ok(())
 }

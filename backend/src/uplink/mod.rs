@@ -167,7 +167,20 @@ impl Uplink {
         frame::read(fd, header, parts)
     }
 
-    /// Tells the host what may come unfinished. Only where [`Uplink::obeys_offload`]: a packet socket
+    /// As [`Self::receive`], header and frame in one piece, which costs the kernel less. A frame that
+    /// fills `unit` may have been longer, so give room for one byte more than is of use.
+    pub fn receive_whole(&self, queue: usize, unit: &mut [u8]) -> Result<Received, Errno> {
+        let queues = match &self.device {
+            Device::Packet(packet) if queue == 0 => return packet.receive_whole(unit),
+            Device::Packet(_) | Device::None { .. } => &[],
+            Device::Tap(tap) => tap.queues(),
+            Device::Macvtap(macvtap) => macvtap.queues(),
+        };
+        let fd = queues.get(queue).ok_or(Errno::BADFD)?;
+        frame::read_whole(fd, unit)
+    }
+
+    /// Tells the host what may come unfinished, and only that comes then. A packet socket
     /// cannot be told, so its reader must finish what the guest does not take, or drop it by a counter.
     pub fn set_offload(&self, offload: Offload) -> Result<(), UplinkError> {
         match &self.device {
@@ -175,11 +188,6 @@ impl Uplink {
             Device::Macvtap(macvtap) => macvtap.set_offload(offload),
             Device::Packet(_) | Device::None { .. } => Ok(()),
         }
-    }
-
-    /// Whether only what [`Uplink::set_offload`] allows comes unfinished.
-    pub fn obeys_offload(&self) -> bool {
-        !matches!(self.device, Device::Packet(_))
     }
 
     /// Which unfinished frames can be written and may come; nothing may come afterwards, where that can

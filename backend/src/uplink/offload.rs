@@ -73,12 +73,6 @@ impl Offload {
         }
     }
 
-    /// Whether anything but ordinary frames may come.
-    #[must_use]
-    pub const fn has_super_frames(self) -> bool {
-        self.csum && (self.tso4 || self.tso6 || self.uso)
-    }
-
     /// `TUN_F_*` bits. An offload whose base is missing is left out, where the driver would refuse the
     /// whole set (`set_offload`, drivers/net/tun.c; virtio 1.3 §5.1.3.1 has the same dependencies).
     pub(super) fn bits(self) -> u32 {

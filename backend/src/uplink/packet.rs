@@ -167,6 +167,26 @@ impl Packet {
         })
     }
 
+    /// As [`Self::receive`], header and frame in one piece.
+    pub fn receive_whole(&self, unit: &mut [u8]) -> Result<Received, Errno> {
+        let header_len = self.facts.header_len;
+        let by = HEADER_LEN.saturating_sub(header_len);
+        let place = unit.get_mut(by..).ok_or(Errno::INVAL)?;
+        let (len, told) = rustix::io::retry_on_intr(|| {
+            sys::receive(&self.socket, &mut [IoSliceMut::new(&mut *place)])
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        })?;
+        if unit.len() < HEADER_LEN {
+            return Err(Errno::INVAL);
+        }
+        unit.copy_within(by..HEADER_LEN, 0);
+        frame::blank(unit, frame::HOST_HEADER_LEN)?;
+        Ok(Received {
+            len: len.saturating_sub(header_len),
+            vlan: told.and_then(|told| tag(&told)),
+        })
+    }
+
     /// Which unfinished frames this kernel's packet sockets can say in a header: by its version, since any
     /// that are sent to find out would reach the wire.
     pub fn probe_offloads(&self) -> Offload {
