@@ -65,6 +65,42 @@ fn a_tap_passes_frames_both_ways_and_tells_one_that_is_too_long() {
 }
 
 #[test]
+fn a_frame_is_read_in_one_piece_behind_a_header_without_remains() {
+    in_namespace(|| {
+        let tap = Uplink::open(&tap()).unwrap();
+        tap.set_carrier(true).unwrap();
+        let host = beside_the_tap();
+        let frame = plain(HERE, THERE, 1000);
+        get_through(&host, &tap, &frame);
+        get_through(&tap, &host, &frame);
+        for (from, to) in [(&host, &tap), (&tap, &host)] {
+            while receive(to).is_ok() {}
+            let mut unit = [0xff; HEADER_LEN + 1001];
+            send(from, [0; HEADER_LEN], &frame).unwrap();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            let told = loop {
+                match to.receive_whole(0, &mut unit) {
+                    Ok(told) => break told,
+                    Err(errno) => assert_eq!(errno, Errno::AGAIN),
+                }
+                assert!(std::time::Instant::now() < deadline, "no frame came");
+            };
+            assert_eq!(told.len, 1000);
+            let (header, rest) = unit.split_at(HEADER_LEN);
+            // A packet socket may say that the checksum is known to be right.
+            assert_eq!(
+                (header[0] & !2, &header[1..]),
+                (0, &[0; HEADER_LEN - 1][..])
+            );
+            assert_eq!((&rest[..1000], rest[1000]), (&frame[..], 0xff));
+        }
+        send(&host, [0; HEADER_LEN], &frame).unwrap();
+        let mut short = [0; HEADER_LEN + 100];
+        assert_eq!(tap.receive_whole(0, &mut short).unwrap().len, 100, "full");
+    });
+}
+
+#[test]
 fn a_tap_that_was_deleted_says_so_and_is_made_anew_when_opened_again() {
     in_namespace(|| {
         let old = Uplink::open(&tap()).unwrap();

@@ -102,3 +102,85 @@ fn a_small_frame_lies_behind_its_header() {
     assert_eq!(whole.len(), HEADER_LEN + 60);
     assert_eq!(whole[..HEADER_LEN], [9; HEADER_LEN]);
 }
+
+fn read(pool: &mut Pool, stamp: u8, len: usize) -> Option<u32> {
+    match pool.place().unwrap() {
+        Place::Whole(unit) => unit[HEADER_LEN..HEADER_LEN + len].fill(stamp),
+        Place::Parts(_, mut parts) => {
+            let mut left = len;
+            for part in &mut parts {
+                let now = part.len().min(left);
+                part[..now].fill(stamp);
+                left -= now;
+            }
+        }
+    }
+    pool.admit(unit(len))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// In whatever order they go, and wherever they lie by then.
+    #[test]
+    fn frames_that_were_read_keep_their_bytes_and_their_room(
+        steps in prop::collection::vec((0..4_u8, any::<prop::sample::Index>(), prop_oneof![14..3000_usize, 14..=MAX_FRAME_LEN as usize]), 1..160),
+    ) {
+        let mut pool = Pool::new(64 * BLOCK as u64);
+        let mut model: Vec<(u32, u8, usize)> = Vec::new();
+        let mut stamp = 0_u8;
+        for (step, which, len) in steps {
+            stamp = stamp.wrapping_add(1);
+            let held = |model: &[(u32, u8, usize)]| -> usize {
+                model.iter().map(|(_, _, len)| (len + HEADROOM).div_ceil(BLOCK)).sum()
+            };
+            match step {
+                0 => pool.settle(),
+                1 if !model.is_empty() => {
+                    let (number, ..) = model.swap_remove(which.index(model.len()));
+                    pool.free(number);
+                }
+                _ => {
+                    let fits = held(&model) + (len + HEADROOM).div_ceil(BLOCK) <= 64;
+                    let number = read(&mut pool, stamp, len);
+                    prop_assert_eq!(number.is_some(), fits);
+                    model.extend(number.map(|number| (number, stamp, len)));
+                }
+            }
+            prop_assert_eq!(pool.used, held(&model));
+            for &(number, stamp, len) in &model {
+                prop_assert!(bytes(&pool, number, 0, len).iter().all(|byte| *byte == stamp));
+                prop_assert_eq!(bytes(&pool, number, len / 2, len - len / 2).len(), len - len / 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_tagged_and_copied_where_it_was_read() {
+    let mut pool = Pool::new(1 << 20);
+    read(&mut pool, 1, 5000).unwrap();
+    let number = read(&mut pool, 2, 5000).unwrap();
+    pool.retag(number, TagChange::Push(7));
+    let tagged = bytes(&pool, number, 0, 5004);
+    assert_eq!(tagged[12..16], [0x81, 0, 0, 7]);
+    let copy = pool.duplicate(number, Target::Uplink).unwrap();
+    assert_eq!(bytes(&pool, copy, 0, 5004), tagged);
+    assert_eq!(bytes(&pool, number, 0, 5004), tagged);
+    let (header, head) = pool.head_mut(number).unwrap();
+    assert_eq!((header.len(), head.len()), (HEADER_LEN, HEAD_LEN));
+}
+
+#[test]
+fn frames_behind_a_long_one_that_waits_are_read_into_blocks() {
+    let mut pool = Pool::new(1 << 20);
+    let long = read(&mut pool, 1, 60_000).unwrap();
+    pool.settle();
+    assert!(matches!(pool.place(), Some(Place::Parts(..))));
+    let small = read(&mut pool, 2, 100).unwrap();
+    assert!(matches!(pool.place(), Some(Place::Whole(_))), "a short one");
+    pool.free(small);
+    assert_eq!(bytes(&pool, long, 0, 60_000), [1; 60_000]);
+    pool.free(long);
+    assert!(pool.is_empty());
+}
