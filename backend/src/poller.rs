@@ -1,7 +1,7 @@
 //! Readiness and time for one thread: an epoll set, and one absolute timer inside it.
 //!
 //! The `epoll` crate waits in whole milliseconds, so time comes in through a timerfd on the
-//! monotonic clock. It is re-armed only when the wake-up moves.
+//! monotonic clock. It is armed anew only for an earlier time, or when it has fired.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -63,7 +63,7 @@ impl Interest {
         writable: false,
         edge: false,
     };
-    /// Wake at every write to an eventfd.
+    /// Wake at every write to an eventfd, and every time a timer fires.
     pub const EDGE: Self = Self {
         readable: true,
         writable: false,
@@ -111,7 +111,7 @@ impl Poller {
             armed: None,
             buffer: [Event::new(Events::empty(), 0); EVENTS_PER_WAIT],
         };
-        poller.add(poller.timer.as_raw_fd(), TIMER, Interest::READ)?;
+        poller.add(poller.timer.as_raw_fd(), TIMER, Interest::EDGE)?;
         Ok(poller)
     }
 
@@ -155,16 +155,18 @@ impl Poller {
     }
 
     /// Sets when the next [`Self::wait`] returns at the latest: at `at` nanoseconds of the
-    /// monotonic clock, or whenever something is ready if `None`.
+    /// monotonic clock, or whenever something is ready if `None`. It may return before, at a time that
+    /// was set earlier: a needless wake is rarer than a time that moves, and costs no more.
     ///
     /// # Errors
     /// The kernel's.
     pub fn wake_at(&mut self, at: Option<u64>) -> io::Result<()> {
-        if at == self.armed {
+        let Some(at) = at else { return Ok(()) };
+        if self.armed.is_some_and(|armed| armed <= at) {
             return Ok(());
         }
-        // All zero disarms, so the epoch itself is armed one nanosecond late.
-        let value = at.map_or(0, |at| at.max(1));
+        // All zero would disarm it, so the epoch itself is armed one nanosecond late.
+        let value = at.max(1);
         let seconds = i64::try_from(value / NANOS_PER_SECOND).unwrap_or(i64::MAX);
         let nanos = i64::try_from(value % NANOS_PER_SECOND).unwrap_or(0);
         let zero = Timespec {
@@ -182,7 +184,7 @@ impl Poller {
                 },
             },
         )?;
-        self.armed = at;
+        self.armed = Some(at);
         Ok(())
     }
 
@@ -202,7 +204,8 @@ impl Poller {
             let token = event.data;
             let events = Events::from_bits_retain(event.events);
             if token == TIMER {
-                self.drain_timer();
+                // An edge, which need not be read away.
+                self.armed = None;
                 continue;
             }
             let broken = events.intersects(Events::EPOLLERR | Events::EPOLLHUP);
@@ -214,13 +217,6 @@ impl Poller {
             });
         }
         Ok(())
-    }
-
-    fn drain_timer(&mut self) {
-        let mut expirations = [0_u8; 8];
-        // Nothing to read means that it was re-armed meanwhile, which is as good.
-        let _ = rustix::io::read(&self.timer, &mut expirations);
-        self.armed = None;
     }
 }
 
@@ -266,6 +262,22 @@ mod tests {
                 broken: false
             }]
         );
+    }
+
+    #[test]
+    fn a_time_that_moves_away_leaves_the_timer_armed_and_one_that_comes_closer_does_not() {
+        let mut poller = Poller::new().unwrap();
+        let now = monotonic_nanos();
+        poller.wake_at(Some(now + 2_000_000)).unwrap();
+        poller.wake_at(Some(now + 60_000_000_000)).unwrap();
+        poller.wake_at(None).unwrap();
+        assert_eq!(poller.armed, Some(now + 2_000_000));
+        poller.wait(true, &mut Vec::new()).unwrap();
+        assert_eq!(poller.armed, None);
+        poller.wake_at(Some(now + 60_000_000_000)).unwrap();
+        poller.wake_at(Some(now + 4_000_000)).unwrap();
+        poller.wait(true, &mut Vec::new()).unwrap();
+        assert!(monotonic_nanos() >= now + 4_000_000);
     }
 
     #[test]

@@ -321,6 +321,13 @@ impl Ring {
         self.next_used
     }
 
+    /// Used index that the driver sees.
+    #[inline]
+    #[must_use]
+    pub const fn published(&self) -> u16 {
+        self.published
+    }
+
     /// Number of descriptors.
     #[must_use]
     pub const fn size(&self) -> u16 {

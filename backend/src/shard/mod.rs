@@ -4,6 +4,7 @@
 //! command; then every uplink with anything to do has a turn within a budget, so that no guest keeps it
 //! from another. Nothing on the way of a frame locks or allocates.
 
+mod calls;
 mod capture;
 mod change;
 mod commands;
@@ -16,6 +17,7 @@ mod local;
 mod mailbox;
 pub(crate) mod offload;
 mod pause;
+mod poll;
 mod pool;
 mod port;
 mod rarp;
@@ -37,6 +39,7 @@ use std::time::Duration;
 
 use self::lan::Lan;
 use self::mailbox::Mailbox;
+use self::poll::{Looks, Window};
 use self::port::{Now, Ports};
 use self::token::{Kind, Token};
 use self::work::{Turn, Work};
@@ -97,14 +100,18 @@ pub struct Shard {
     pending: VecDeque<u32>,
     /// And those that will have, and when (monotonic nanoseconds).
     due: BTreeSet<(u64, u32)>,
-    poll: Duration,
+    window: Window,
+    /// Looks on instead of sleeping.
     polling: bool,
+    looks: Looks,
+    /// When the next call that was put off is due (monotonic nanoseconds).
+    call_at: Option<u64>,
     drain: Option<commands::Drain>,
     ended: bool,
 }
 
 impl Shard {
-    /// Starts the packet thread of this number, which polls for `poll` before it sleeps and holds at most `pool_bytes` of
+    /// Starts the packet thread of this number, which polls for up to `poll` before it sleeps and holds at most `pool_bytes` of
     /// frames in memory. It ends by [`Command::End`] and gives the uplinks back.
     ///
     /// # Errors
@@ -126,8 +133,10 @@ impl Shard {
             work: Work::new(pool_bytes),
             pending: VecDeque::new(),
             due: BTreeSet::new(),
-            poll,
+            window: Window::new(poll),
             polling: false,
+            looks: Looks::new(),
+            call_at: None,
             drain: None,
             ended: false,
         };
@@ -141,48 +150,49 @@ impl Shard {
 
     fn run(mut self) -> Vec<Uplink> {
         let mut ready = Vec::with_capacity(64);
-        let mut poll_until = 0;
         while !self.ended {
-            if let Err(error) = self.sleep(&mut ready) {
-                // Without readiness there is no service, and no way to mend it from here.
-                log::error!(shard = self.number, state = "ended"; "epoll failed: {error}; restart the daemon");
-                break;
-            }
+            let slept = match self.sleep(&mut ready) {
+                Ok(slept) => slept,
+                Err(error) => {
+                    // Without readiness there is no service, and no way to mend it from here.
+                    log::error!(shard = self.number, state = "ended"; "epoll failed: {error}; restart the daemon");
+                    break;
+                }
+            };
             self.note(&ready);
             let now = Now::read();
-            self.wake_due(now);
-            if self.polling {
-                self.look_at_rings();
+            if slept {
+                self.window.woke(now.nanos);
             }
-            let moved = self.serve(now);
-            if !self.poll.is_zero() {
-                if moved {
-                    let window = u64::try_from(self.poll.as_nanos()).unwrap_or(u64::MAX);
-                    poll_until = now.nanos.saturating_add(window);
-                }
-                let polled = self.polling;
-                self.polling = now.nanos < poll_until;
-                if polled && !self.polling {
-                    // The last look asks for kicks, which the polled ones did not.
-                    self.look_at_rings();
-                    self.serve(now);
-                }
+            if !ready.is_empty() {
+                self.window.moved(now.nanos);
+            }
+            self.polling = self.window.lasts(now.nanos);
+            self.wake_due(now);
+            self.look_at_rings(now);
+            if self.serve(now) {
+                self.window.moved(now.nanos);
+                self.polling = self.window.lasts(now.nanos);
             }
             self.answer_drain(now);
+            self.call_at = self.work.settle_calls(&mut self.ports, now.nanos);
         }
+        self.work.settle_calls(&mut self.ports, u64::MAX);
         let lans = self.lans.into_iter().flatten();
         lans.map(|lan| lan.uplink).collect()
     }
 
-    fn sleep(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let drain = self.drain.as_ref().and_then(|drain| drain.deadline);
-        let due = self.due.first().map(|(at, _)| *at);
-        self.poller.wake_at(match drain {
-            Some(deadline) => Some(due.map_or(deadline, |due| due.min(deadline))),
-            None => due,
-        })?;
+    /// Waits until there is something to do, or with something to do only looks; whether it waited.
+    fn sleep(&mut self, ready: &mut Vec<Ready>) -> io::Result<bool> {
         let block = self.pending.is_empty() && !self.polling;
-        self.poller.wait(block, ready)
+        if block {
+            let drain = self.drain.as_ref().and_then(|drain| drain.deadline);
+            let due = self.due.first().map(|(at, _)| *at);
+            let wake = [drain, due, self.call_at].into_iter().flatten().min();
+            self.poller.wake_at(wake)?;
+        }
+        self.poller.wait(block, ready)?;
+        Ok(block)
     }
 
     /// Takes notice of what became ready.
@@ -259,31 +269,36 @@ impl Shard {
         }
     }
 
-    /// Takes all rings for kicked: nobody kicks while we poll.
-    fn look_at_rings(&mut self) {
-        let now = Now::read();
-        for port in self.ports.iter_mut() {
-            let Some(Some(lan)) = self.lans.get_mut(port.lan as usize) else {
-                continue;
+    /// Looks for frames in the rings that were not asked to kick. The last look asks them.
+    fn look_at_rings(&mut self, now: Now) {
+        let last = !self.polling;
+        let Self {
+            looks,
+            ports,
+            lans,
+            pending,
+            ..
+        } = self;
+        looks.retain(|index| {
+            let Some(port) = ports.get_mut(index) else {
+                return false;
             };
-            if !port
-                .pairs
-                .iter()
-                .any(|pair| pair.transmit.is_active() || pair.receive.is_active())
-            {
-                continue;
-            }
+            let Some(Some(lan)) = lans.get_mut(port.lan as usize) else {
+                return false;
+            };
+            let mut come = false;
             for pair in 0..port.pairs.len() {
-                if port.pairs[pair].transmit.is_active() {
+                if port.pairs[pair].has_come(last) {
+                    come = true;
                     lan.frames_came(port, pair, now);
                 }
             }
-            lan.unblock(port, now);
-            if !lan.pending {
+            if come && !lan.pending {
                 lan.pending = true;
-                self.pending.push_back(lan.index);
+                pending.push_back(lan.index);
             }
-        }
+            !come && !last
+        });
     }
 
     /// Gives every uplink with something to do its turn; whether any frame moved.
@@ -297,7 +312,7 @@ impl Shard {
                 continue;
             };
             let mut turn = Turn {
-                polling: self.polling,
+                polling: self.polling.then_some(&self.looks),
                 draining: self.drain.is_some(),
                 ..Turn::new(&mut self.ports, &mut self.work, &self.poller, now)
             };

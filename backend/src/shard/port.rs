@@ -9,6 +9,7 @@ use virtio_bindings::virtio_net as bits;
 use super::capture::Tap;
 use super::counters::PortCounters;
 use super::offload::{self, GUEST_USO4, GUEST_USO6, has};
+use super::poll::Looks;
 use super::slot::Slot;
 use super::token::{Kind, Token};
 use super::tree::{Path, PortTree};
@@ -36,6 +37,19 @@ impl Pair {
             path: Path::Uplink,
             empty: true,
         }
+    }
+
+    /// Whether frames have come to a transmit ring that had none, which is asked to kick if this is the
+    /// `last` look. One at fault is for whoever takes from it to find out.
+    pub(super) fn has_come(&mut self, last: bool) -> bool {
+        self.empty
+            && self.transmit.active().is_some_and(|running| {
+                let come = match last {
+                    true => running.ask_for_kick(None),
+                    false => running.look(),
+                };
+                come != Ok(false)
+            })
     }
 }
 
@@ -144,13 +158,13 @@ impl Port {
         None
     }
 
-    /// Asks to be kicked for frames in the transmit rings that had none; true if there are some after
+    /// Asks to be kicked for frames in the transmit rings that had none, or has them looked for; true if there are some after
     /// all, or the ring is at fault (whoever looks next will find out).
-    pub(super) fn await_frames(&mut self, polling: bool) -> bool {
+    pub(super) fn await_frames(&mut self, looks: Option<&Looks>) -> bool {
         let mut come = false;
         for pair in self.pairs.iter_mut().filter(|pair| pair.empty) {
             if let Some(running) = pair.transmit.active()
-                && running.ask_for_kick(polling) != Ok(false)
+                && running.ask_for_kick(looks) != Ok(false)
             {
                 pair.empty = false;
                 come = true;
@@ -266,9 +280,5 @@ impl Ports {
 
     pub(super) fn remove(&mut self, index: u32) -> Option<Box<Port>> {
         self.0.get_mut(index as usize)?.take()
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Port> {
-        self.0.iter_mut().filter_map(|port| port.as_deref_mut())
     }
 }

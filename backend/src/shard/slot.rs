@@ -9,7 +9,10 @@ use virtio_bindings::virtio_config::{VIRTIO_F_IN_ORDER, VIRTIO_F_VERSION_1};
 use virtio_bindings::virtio_net::VIRTIO_NET_F_MRG_RXBUF;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 
+use super::calls::{Due, Moderation};
 use super::mailbox::RingStart;
+use super::poll::Looks;
+use super::token::{Kind, Token};
 use crate::poller::{Interest, Poller};
 
 /// Why a ring could not start. The front-end is at fault; the ring is broken until it is reset.
@@ -37,6 +40,9 @@ pub(crate) struct Running {
     pub(crate) mergeable: bool,
     kick: File,
     call: Option<File>,
+    calls: Moderation,
+    /// The port, if this is a transmit ring: one that may be looked at instead of asking for kicks.
+    sends: Option<u32>,
     /// Whether the guest was asked to kick; spares asking again.
     asked: bool,
 }
@@ -69,26 +75,48 @@ impl Running {
             mergeable: has(VIRTIO_NET_F_MRG_RXBUF),
             kick: start.kick,
             call: start.call,
+            calls: Moderation::default(),
+            sends: sender(token),
             asked: false,
         })
     }
 
-    /// Makes what was completed visible, and calls the guest if it wants that. Returns whether it
-    /// was called.
-    pub(crate) fn publish(&mut self) -> bool {
+    /// Makes what was completed visible, and calls the guest if it wants that.
+    pub(super) fn publish(&mut self, now: u64) -> Called {
+        let before = self.ring.published();
         let wanted = self.ring.publish();
-        if wanted && let Some(call) = &self.call {
-            signal(call);
+        let after = self.ring.published();
+        if before == after {
+            return Called::No;
         }
-        wanted
+        let due = match self.sends {
+            Some(_) => self.calls.published(before, after, wanted, now),
+            None => Due::Since(before),
+        };
+        match due {
+            Due::Nothing => Called::No,
+            Due::At(at) => Called::At(at),
+            Due::Since(since) if wanted || self.ring.wants_call(since) => {
+                self.call();
+                Called::Yes
+            }
+            Due::Since(_) => Called::No,
+        }
     }
 
-    /// Asks to be kicked for entries that come, or with `polling` only looks for them; true when
-    /// some have come since the last look.
-    pub(crate) fn ask_for_kick(&mut self, polling: bool) -> Result<bool, RingFault> {
-        if polling {
-            let seen = self.ring.pending();
-            return Ok(self.ring.available()? != seen);
+    /// Calls the guest if it still wants a call that was put off; whether it was called.
+    fn settle_call(&mut self) -> bool {
+        let owed = self.calls.settle();
+        owed.is_some_and(|since| self.ring.wants_call(since)) && self.call()
+    }
+
+    /// Asks to be kicked for entries that come, or has them looked for; true when some have come since
+    /// the last look.
+    pub(super) fn ask_for_kick(&mut self, looks: Option<&Looks>) -> Result<bool, RingFault> {
+        if let Some(port) = self.sends
+            && looks.is_some_and(|looks| looks.add(port))
+        {
+            return self.look();
         }
         self.asked = true;
         let come = self.ring.enable_kicks()?;
@@ -96,6 +124,12 @@ impl Running {
             self.no_kicks();
         }
         Ok(come)
+    }
+
+    /// Whether entries have come since the last look.
+    pub(super) fn look(&mut self) -> Result<bool, RingFault> {
+        let seen = self.ring.pending();
+        Ok(self.ring.available()? != seen)
     }
 
     /// Calls the guest, whether or not it wants that; false if there is nothing to call it by.
@@ -111,6 +145,24 @@ impl Running {
             self.ring.disable_kicks();
         }
     }
+}
+
+/// Whether a guest was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Called {
+    /// It wants no call, or one has been put off before.
+    No,
+    /// It was.
+    Yes,
+    /// [`Slot::settle_call`] is to say so at this time (monotonic nanoseconds).
+    At(u64),
+}
+
+/// The port whose transmit ring kicks by this token.
+fn sender(token: u64) -> Option<u32> {
+    let token = Token::decode(token);
+    let port = u32::try_from(token.port).ok();
+    port.filter(|_| matches!(token.kind, Kind::Transmit(_)))
 }
 
 /// Adds one to an eventfd. Its counter being full is as good as a signal.
@@ -219,7 +271,10 @@ impl Slot {
     fn halt(&mut self, poller: &Poller) {
         if let State::Running(running) = &mut self.state {
             // What was completed but not published belongs to the position we report.
-            running.publish();
+            if running.ring.publish() {
+                running.call();
+            }
+            running.settle_call();
             self.next_avail = running.ring.next_avail();
             self.last = running.ring.state();
             // It was added when the ring started.
@@ -233,6 +288,14 @@ impl Slot {
         match &mut self.state {
             State::Running(running) if self.enabled => Some(running),
             _ => None,
+        }
+    }
+
+    /// Calls the guest if it still wants a call that was put off; whether it was called.
+    pub(super) fn settle_call(&mut self) -> bool {
+        match &mut self.state {
+            State::Running(running) => running.settle_call(),
+            State::Stopped | State::Broken => false,
         }
     }
 

@@ -1,9 +1,13 @@
 //! What a shard works with, made once and used for one frame after the other.
 
+use std::collections::VecDeque;
+
 use ring::{Chain, Gather, HEADER_LEN, IoVecs, Part};
 
+use super::poll::Looks;
 use super::pool::Pool;
-use super::port::{Now, Ports};
+use super::port::{Now, Port, Ports};
+use super::slot::Called;
 use super::tag::TAG_LEN;
 use super::tree::FlowHasher;
 use crate::poller::Poller;
@@ -32,6 +36,8 @@ pub(super) struct Work {
     pub(super) whole: Box<[u8]>,
     /// Rings that have something to be published.
     pub(super) dirty: Vec<(u32, usize)>,
+    /// Calls that were put off: until when (monotonic nanoseconds), in that order, and of which rings.
+    pub(super) owed: VecDeque<(u64, u32, usize)>,
 }
 
 impl Work {
@@ -47,6 +53,7 @@ impl Work {
             scratch: vec![0; FRONT + HEADER_LEN + COPY_MAX].into_boxed_slice(),
             whole: vec![0; ring::net::MAX_FRAME_LEN as usize].into_boxed_slice(),
             dirty: Vec::with_capacity(64),
+            owed: VecDeque::with_capacity(64),
         }
     }
 
@@ -66,8 +73,8 @@ pub(super) struct Turn<'a> {
     pub(super) work: &'a mut Work,
     pub(super) poller: &'a Poller,
     pub(super) now: Now,
-    /// The shard looks again before it sleeps, so kicks are not needed.
-    pub(super) polling: bool,
+    /// Where to have rings looked at instead of asking for kicks, while the shard polls.
+    pub(super) polling: Option<&'a Looks>,
     /// Nothing is taken from guests or uplinks any more.
     pub(super) draining: bool,
     /// Frames that were moved.
@@ -87,7 +94,7 @@ impl<'a> Turn<'a> {
             work,
             poller,
             now,
-            polling: false,
+            polling: None,
             draining: true,
             moved: 0,
         }
@@ -101,19 +108,41 @@ impl Turn<'_> {
             let Some(port) = self.ports.get_mut(port) else {
                 continue;
             };
-            let called = port
-                .slot(vring)
-                .and_then(|slot| slot.active())
-                .is_some_and(|running| running.publish());
-            if called {
-                let counters = &mut port.counters;
-                let direction = if vring.is_multiple_of(2) {
-                    &mut counters.to_guest
-                } else {
-                    &mut counters.from_guest
-                };
-                direction.calls += 1;
+            let running = port.slot(vring).and_then(|slot| slot.active());
+            match running.map(|running| running.publish(self.now.nanos)) {
+                Some(Called::Yes) => count_call(port, vring),
+                Some(Called::At(at)) => self.work.owed.push_back((at, port.index, vring)),
+                Some(Called::No) | None => {}
             }
         }
     }
+}
+
+impl Work {
+    /// Makes the calls that have been put off until now, where guests still want them; until when the
+    /// next one is put off.
+    pub(super) fn settle_calls(&mut self, ports: &mut Ports, now: u64) -> Option<u64> {
+        while let Some(&(at, port, vring)) = self.owed.front() {
+            if at > now {
+                return Some(at);
+            }
+            self.owed.pop_front();
+            if let Some(port) = ports.get_mut(port)
+                && port.slot(vring).is_some_and(|slot| slot.settle_call())
+            {
+                count_call(port, vring);
+            }
+        }
+        None
+    }
+}
+
+fn count_call(port: &mut Port, vring: usize) {
+    let counters = &mut port.counters;
+    let direction = if vring.is_multiple_of(2) {
+        &mut counters.to_guest
+    } else {
+        &mut counters.from_guest
+    };
+    direction.calls += 1;
 }

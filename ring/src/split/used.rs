@@ -39,16 +39,25 @@ impl Ring {
             return false;
         }
         let old = self.published;
-        let new = self.next_used;
-        self.published = new;
+        self.published = self.next_used;
         // Release: elements and payload are visible before the index.
-        self.parts.used.view().store_u16(2, new, Ordering::Release);
+        let used = self.parts.used.view();
+        used.store_u16(2, self.published, Ordering::Release);
+        self.wants_call(old)
+    }
+
+    /// Whether the driver wants, now, to be called for what was published after the used index was
+    /// `since`, which is some time's [`Self::published`]. A caller that does not call at once may find
+    /// that a driver which has looked by itself does not want it any more.
+    #[inline]
+    #[must_use]
+    pub fn wants_call(&self, since: u16) -> bool {
         // The index must be visible before the driver's wish is read, or both sides may sleep.
         fence(Ordering::SeqCst);
         let avail = self.parts.avail.view();
         if self.options.event_idx {
             let event = avail.load_u16(self.event_offset(2), Ordering::Relaxed);
-            passed(event, new, old)
+            passed(event, self.published, since)
         } else {
             avail.load_u16(0, Ordering::Relaxed) & SUPPRESS == 0
         }

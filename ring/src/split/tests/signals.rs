@@ -100,6 +100,24 @@ fn row_21_the_flag_decides_without_event_index() {
 }
 
 #[test]
+fn a_driver_that_looked_by_itself_does_not_want_the_call_any_more() {
+    for options in [ALL, PLAIN] {
+        let mut rig = rig_at(8, options, 65534);
+        let before = rig.ring.published();
+        rig.driver.enable_calls();
+        assert!(serve(&mut rig, 2), "{options:?}");
+        assert!(rig.ring.wants_call(before), "it has not told us yet");
+        rig.driver.disable_calls();
+        assert!(!rig.ring.wants_call(before), "it looks by itself");
+        rig.driver.enable_calls();
+        // Without event index nothing tells that it has seen them all.
+        assert_eq!(rig.ring.wants_call(before), !options.event_idx);
+        assert!(serve(&mut rig, 1), "what comes then is wanted");
+        assert!(rig.ring.wants_call(before));
+    }
+}
+
+#[test]
 fn a_kick_is_asked_for_at_the_next_head_only() {
     for options in [ALL, PLAIN] {
         let mut rig = rig_at(8, options, 65535);
