@@ -115,7 +115,10 @@ fn bursts_cost_few_calls_and_kicks() -> Result<()> {
     std::thread::sleep(REST);
     let calls = calls(&mut port)? - before.0;
     let kicks = kicks(&mut port)? - before.1;
-    println!("{calls} calls and {kicks} kicks for {} frames", BURST * BURSTS);
+    println!(
+        "{calls} calls and {kicks} kicks for {} frames",
+        BURST * BURSTS
+    );
     assert!(calls <= 2 * BURSTS as u64, "{calls} calls");
     assert!(kicks <= BURSTS as u64, "{kicks} kicks");
     Ok(())
