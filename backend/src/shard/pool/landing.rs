@@ -24,6 +24,10 @@ const ALIGN: usize = 64;
 
 /// Where the next frame is to be read.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made where it is used, once a frame; a box would be an allocation"
+)]
 pub(in crate::shard) enum Place<'a> {
     /// Header and frame in one piece, with room for more than the longest frame.
     Whole(&'a mut [u8]),
