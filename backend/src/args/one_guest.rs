@@ -36,6 +36,7 @@ pub(super) fn config(port: PortConfig, control: Option<PathBuf>) -> Result<Confi
         addresses: Vec::new(),
         vlan: VlanConfig::Transparent,
         isolation: None,
+        coalesce: true,
         trust: Trust::default(),
         from_guest: leaf(&port.from_guest, LeafQueue::Hold),
         to_guest: leaf(&port.to_guest, LeafQueue::Flows(FlowsConfig::default())),

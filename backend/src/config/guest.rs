@@ -168,6 +168,7 @@ impl<'a> Entry<'a> {
             addresses: self.addresses(number)?,
             vlan: self.vlan()?,
             isolation: isolation.map(|group| stand.put(group)).transpose()?,
+            coalesce: self.coalesces(),
             trust: self.trust(),
             from_guest,
             to_guest,
@@ -342,6 +343,12 @@ impl<'a> Entry<'a> {
             }),
             (None, None) => Ok(VlanConfig::Transparent),
         }
+    }
+
+    fn coalesces(&self) -> bool {
+        let mut layers = self.layers.iter();
+        let said = layers.find_map(|layer| layer.keys.coalesce);
+        said.unwrap_or(true)
     }
 
     fn trust(&self) -> Trust {

@@ -159,6 +159,9 @@ pub(crate) struct GuestKeys {
     pub(crate) native: Option<At<u16>>,
     /// Guests with the same word here never reach each other directly.
     pub(crate) isolation: Option<At<String>>,
+    /// Whether neighbouring frames of one flow become one super-frame where the far side takes
+    /// those. Default: true.
+    pub(crate) coalesce: Option<bool>,
     /// What it may do that only servers and routers do.
     pub(crate) trust: Option<TrustKeys>,
     /// The ceil of both directions, unless they have their own.

@@ -264,6 +264,8 @@ pub struct GuestConfig {
     pub vlan: VlanConfig,
     /// Guests with the same group here never reach each other directly; unset: it reaches all.
     pub isolation: Option<String>,
+    /// Whether neighbouring frames of one flow become one super-frame where the far side takes those.
+    pub coalesce: bool,
     /// What it may do that only servers and routers do.
     pub trust: Trust,
     /// The tree of what it sends.

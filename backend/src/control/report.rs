@@ -129,6 +129,9 @@ pub struct DirectionReport {
     pub bytes: u64,
     /// Bytes charged: every segment's headers, framing and padding.
     pub wire_bytes: u64,
+    /// Frames of these that were joined to the one before them, into one super-frame.
+    #[serde(default)]
+    pub coalesced: u64,
     /// Calls (interrupts) to the guest.
     pub calls: u64,
     /// Frames dropped, by reason; those that did not occur are left out.

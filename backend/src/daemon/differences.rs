@@ -152,6 +152,11 @@ fn guest(guest: &GuestConfig, config: &Config) -> Settings {
         }
     }
     put(&mut settings, "isolation", guest.isolation.as_ref());
+    put(
+        &mut settings,
+        "coalesce",
+        (!guest.coalesce).then_some(guest.coalesce),
+    );
     let trust = |trusted: bool| trusted.then_some(true);
     put(
         &mut settings,

@@ -217,6 +217,11 @@ pub const NAMES: &[Metric] = &[
         Source::Direction(|d| Value::Whole(d.segments)),
     ),
     counter(
+        "guest_coalesced_frames",
+        "Frames that were joined to the one before them, into one super-frame",
+        Source::Direction(|d| Value::Whole(d.coalesced)),
+    ),
+    counter(
         "guest_dropped_frames",
         "Frames dropped, by reason",
         Source::Drops,

@@ -111,6 +111,7 @@ fn guest(socket: &str) -> GuestConfig {
         addresses: Vec::new(),
         vlan: VlanConfig::default(),
         isolation: None,
+        coalesce: true,
         trust: Trust::default(),
         from_guest: tree(),
         to_guest: tree(),

@@ -32,6 +32,7 @@ fn guest(name: &str, classes: Vec<ClassConfig>) -> GuestConfig {
         addresses: Vec::new(),
         vlan: VlanConfig::default(),
         isolation: None,
+        coalesce: true,
         trust: Trust::default(),
         from_guest: tree(classes.clone()),
         to_guest: tree(classes),

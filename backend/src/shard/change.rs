@@ -68,6 +68,8 @@ pub struct PortChange {
     pub from_guest: PortTreePlan,
     /// Its place in the tree of what guests receive.
     pub to_guest: PortTreePlan,
+    /// Neighbouring frames of one flow may become one super-frame.
+    pub coalesce: bool,
     /// Nothing of a frame decides where it goes: the uplink is this guest's alone.
     pub transparent: bool,
 }
@@ -315,6 +317,7 @@ impl Shard {
         lan.transparent = change.transparent;
         if let Some(port) = self.ports.get_mut(index) {
             port.name = change.name;
+            port.coalesce = change.coalesce;
             for (own, seated) in [(&mut port.from, from), (&mut port.to, to)] {
                 own.change(seated);
             }

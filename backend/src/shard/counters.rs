@@ -150,6 +150,8 @@ impl Drops {
 pub struct DirectionCounters {
     /// What went through.
     pub sent: FlowCounters,
+    /// Frames of these that were joined to the one before them, into one super-frame.
+    pub coalesced: u64,
     /// What did not.
     pub drops: Drops,
     /// Calls (interrupts) to the guest.
@@ -166,6 +168,7 @@ impl DirectionCounters {
             ("segments", self.sent.segments),
             ("bytes", self.sent.bytes),
             ("wire_bytes", self.sent.wire_bytes),
+            ("coalesced", self.coalesced),
             ("calls", self.calls),
         ];
         let about = about.map(|(key, value)| (key.to_owned(), Value::from(value)));

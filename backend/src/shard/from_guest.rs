@@ -12,6 +12,7 @@ use super::judge::{Judged, keep_chain};
 use super::lan::Lan;
 use super::pool::{Target, Unit};
 use super::port::{Now, Port};
+use super::run::Moved;
 use super::send::{Sent, mark};
 use super::tree::{Owner, Path};
 use super::work::{Turn, Work};
@@ -23,33 +24,35 @@ impl Lan {
     /// One visit to what guests send, within the budget.
     pub(super) fn serve_from_guest(&mut self, turn: &mut Turn<'_>) -> Progress {
         self.retry(turn.now);
-        let (mut frames, mut bytes) = (0, 0_u64);
+        let (mut frames, mut bytes, mut published) = (0, 0_u64, 0);
         while let Some(grant) = self.from.engine.peek(turn.now.time()) {
             if frames >= VISIT_FRAMES || bytes >= VISIT_BYTES {
                 self.from.engine.abort(Hold::Later);
                 self.collect(true, turn);
                 return Progress::More;
             }
-            let sent = match (grant.frame, self.from.owner(grant.leaf)) {
+            let moved = match (grant.frame, self.from.owner(grant.leaf)) {
                 (None, Owner::Port(seat)) => {
-                    self.send_from_ring(&grant, seat.port, seat.path, turn)
+                    let most = VISIT_FRAMES - frames;
+                    self.send_run(&grant, seat.port, seat.path, most, turn)
                 }
-                (Some(frame), Owner::Flood) => self.replicate(frame, turn),
+                (Some(frame), Owner::Flood) => Moved::one(self.replicate(frame, turn)),
                 (Some(_), Owner::Port(seat)) if turn.ports.is_paused(seat.port) => {
                     self.from.engine.abort(Hold::Blocked);
-                    0
+                    Moved::one(0)
                 }
                 // Its port may be gone by now.
-                (Some(frame), _) => self.send_from_pool(&grant, frame, turn),
+                (Some(frame), _) => Moved::one(self.send_from_pool(&grant, frame, turn)),
                 (None, _) => {
                     self.from.engine.abort(Hold::Empty);
-                    0
+                    Moved::one(0)
                 }
             };
-            frames += 1;
-            turn.moved += usize::from(sent > 0);
-            bytes += u64::from(sent);
-            if frames % BATCH == 0 {
+            frames += moved.frames;
+            turn.moved += usize::from(moved.bytes > 0);
+            bytes += moved.bytes;
+            if frames - published >= BATCH {
+                published = frames;
                 turn.publish();
                 turn.now = Now::read();
             }
@@ -58,74 +61,12 @@ impl Lan {
         Self::progress(&mut self.from, turn.now)
     }
 
-    /// Sends the next frame of a ring, if it goes the way that was granted; bytes sent.
-    fn send_from_ring(
-        &mut self,
-        grant: &Grant,
-        index: u32,
-        path: Path,
-        turn: &mut Turn<'_>,
-    ) -> u32 {
-        if path == Path::Uplink && !self.tries(turn.now) {
-            self.hold_back(grant);
-            return 0;
-        }
-        let Some(port) = turn.ports.get_mut(index) else {
-            self.from.engine.abort(Hold::Empty);
-            return 0;
-        };
-        if port.paused {
-            self.from.engine.abort(Hold::Blocked);
-            return 0;
-        }
-        if let Some(cut) = port.cut[path as usize] {
-            return self.send_rest(grant, index, cut, path, turn);
-        }
-        let Some(pair) = port.sending_pair(path).filter(|_| !turn.draining) else {
-            self.from.engine.abort(Hold::Empty);
-            self.rest(index, turn);
-            return 0;
-        };
-        let Some(running) = port.pairs[pair].transmit.active() else {
-            return 0;
-        };
-        running.no_kicks();
-        match running.ring.pop(&mut turn.work.chain) {
-            Ok(true) => {}
-            Ok(false) => {
-                port.pairs[pair].empty = true;
-                return 0;
-            }
-            Err(fault) => {
-                port.break_ring(2 * pair + 1, &fault, turn.poller);
-                return 0;
-            }
-        }
-        match self.judge(port, turn.work, turn.now) {
-            Err(reason) => {
-                port.counters.from_guest.drops.add(reason, 1);
-                let chain = &turn.work.chain;
-                port.capture_chain(Direction::FromGuest, None, reason.word(), chain);
-                complete(port, pair, turn.work);
-                0
-            }
-            Ok(judged) if judged.path() != path => {
-                self.turn_to(judged.path(), index, pair, turn);
-                0
-            }
-            Ok(judged) => self.send_judged(grant, index, pair, &judged, turn),
-        }
-    }
-
     /// The frame in the ring goes another way than was granted: it waits for leave to go there.
-    fn turn_to(&mut self, path: Path, index: u32, pair: usize, turn: &mut Turn<'_>) {
+    pub(super) fn turn_to(&mut self, path: Path, index: u32, pair: usize, turn: &mut Turn<'_>) {
         let Some(port) = turn.ports.get_mut(index) else {
             return;
         };
         port.pairs[pair].path = path;
-        if let Some(running) = port.pairs[pair].transmit.active() {
-            running.ring.put_back(1);
-        }
         if let Some(leaf) = port.from.first(path) {
             self.from.engine.abort(Hold::Later);
             self.from.engine.backlogged(leaf, turn.now.time());
@@ -133,7 +74,7 @@ impl Lan {
     }
 
     /// A port has nothing for this leaf: asks for kicks.
-    fn rest(&mut self, index: u32, turn: &mut Turn<'_>) {
+    pub(super) fn rest(&mut self, index: u32, turn: &mut Turn<'_>) {
         if let Some(port) = turn.ports.get_mut(index)
             && port.await_frames(turn.polling)
         {
@@ -154,7 +95,7 @@ impl Lan {
     }
 
     /// Sends a frame that goes the way that was granted.
-    fn send_judged(
+    pub(super) fn send_judged(
         &mut self,
         grant: &Grant,
         index: u32,
@@ -253,7 +194,7 @@ impl Lan {
     }
 
     /// Sends on a super-frame of a ring of which parts have gone.
-    fn send_rest(
+    pub(super) fn send_rest(
         &mut self,
         grant: &Grant,
         index: u32,

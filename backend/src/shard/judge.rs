@@ -9,7 +9,7 @@ use super::lan::Lan;
 use super::pool::{Target, Unit};
 use super::port::{Now, Port};
 use super::tree::{Path, PortTree};
-use super::work::{FRONT, Work};
+use super::work::{COPY_MAX, FRONT, Work};
 use crate::switch::{Delivery, Forward, Refused, Switch, TagChange};
 
 /// A frame of a ring that was looked at.
@@ -64,19 +64,19 @@ impl Lan {
             return Err(DropReason::Frame(FrameFault::TooLong));
         }
         let total = HEADER_LEN + frame_len as usize;
-        let room = work.scratch.len() - FRONT;
-        let wanted = if total <= room {
+        let wanted = if total <= HEADER_LEN + COPY_MAX {
             total
         } else {
             HEADER_LEN + HEAD_LEN
         };
-        let copy = &mut work.scratch[FRONT..FRONT + wanted];
+        let start = work.filled + FRONT;
+        let copy = &mut work.scratch[start..start + wanted];
         let copied = work.chain.copy_to(0, copy);
         let (header, head) = copy[..copied].split_first_chunk_mut().ok_or(RUNT)?;
         let shape = weigh(header, head, frame_len, port.offloads())?;
         let mut judged = Judged {
-            start: FRONT,
-            end: FRONT + copied,
+            start,
+            end: start + copied,
             copied,
             shape,
             forward: Forward::Uplink(TagChange::Keep),

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
 
 use qos::{LeafKey, Wake};
+use ring::Accepts;
+use ring::net::MAX_FRAME_LEN;
 
 use super::Progress;
 use super::counters::{DropReason, Drops};
@@ -70,6 +72,8 @@ pub(super) struct Lan {
     pub(super) staging: VecDeque<u32>,
     /// Nothing of a frame decides where it goes, as long as there is one port.
     pub(super) transparent: bool,
+    /// Of which frames from guests super-frames are made for the uplink.
+    pub(super) joins: Accepts,
     /// Frames from the uplink that no port was charged with.
     pub(super) refused: Drops,
     /// Turns it had.
@@ -93,6 +97,7 @@ impl Lan {
         switch: Switch,
     ) -> Self {
         let [from, to] = trees;
+        let joins = Self::joins(&uplink);
         Self {
             index,
             name,
@@ -108,6 +113,7 @@ impl Lan {
             sole: None,
             staging: VecDeque::new(),
             transparent: false,
+            joins,
             refused: Drops::default(),
             turns: 0,
             held: Vec::new(),
@@ -124,6 +130,20 @@ impl Lan {
             attached: true,
         };
         vec![queue; uplink.queues()]
+    }
+
+    /// What super-frames the uplink takes; none if it cannot tell.
+    fn joins(uplink: &Uplink) -> Accepts {
+        let Ok(offload) = uplink.probe_offloads() else {
+            return Accepts::default();
+        };
+        Accepts {
+            tcp4: offload.tso4,
+            tcp6: offload.tso6,
+            udp: offload.uso,
+            zero_checksum_udp: false,
+            most_bytes: MAX_FRAME_LEN,
+        }
     }
 
     /// Puts the uplink's queues into the poller, not watched for anything yet.
@@ -152,6 +172,7 @@ impl Lan {
             self.leave(poller);
         }
         self.queues = Self::queues(&uplink);
+        self.joins = Self::joins(&uplink);
         let old = std::mem::replace(&mut self.uplink, uplink);
         self.gone = false;
         self.carrier = false;

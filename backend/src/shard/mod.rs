@@ -23,6 +23,7 @@ mod port;
 mod rarp;
 mod report;
 mod rings;
+mod run;
 mod send;
 mod slot;
 mod stage;

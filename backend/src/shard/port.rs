@@ -91,6 +91,8 @@ pub(super) struct Port {
     pub(super) staging: bool,
     /// Its frames are held in both directions.
     pub(super) paused: bool,
+    /// Neighbouring frames of one flow may become one super-frame.
+    pub(super) coalesce: bool,
     /// Who captures its frames.
     pub(super) tap: Option<Box<Tap>>,
 }
@@ -113,6 +115,7 @@ impl Port {
             cut: [None; 2],
             staging: false,
             paused: false,
+            coalesce: true,
             tap: None,
         }
     }

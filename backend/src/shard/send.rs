@@ -12,6 +12,7 @@ use super::counters::DropReason;
 use super::judge::Judged;
 use super::lan::{Lan, Takes};
 use super::pool::{MAX_PARTS, Parts, Unit};
+use super::port::Now;
 use super::tag;
 use super::work::{Turn, Work};
 use crate::control::Direction;
@@ -42,9 +43,7 @@ impl Lan {
     pub(super) fn took(&mut self, sent: Sent, grant: &Grant, turn: &mut Turn<'_>) -> bool {
         match sent {
             Sent::Yes | Sent::Refused(_) => {
-                if !matches!(self.takes, Takes::Frames) {
-                    self.release(turn.now);
-                }
+                self.takes_frames(turn.now);
                 return true;
             }
             Sent::Full => self.full(turn.poller),
@@ -53,6 +52,14 @@ impl Lan {
         }
         self.hold_back(grant);
         false
+    }
+
+    /// The uplink has taken a frame.
+    #[inline]
+    pub(super) fn takes_frames(&mut self, now: Now) {
+        if !matches!(self.takes, Takes::Frames) {
+            self.release(now);
+        }
     }
 
     /// Holds a leaf back until the uplink takes frames again.
@@ -64,6 +71,16 @@ impl Lan {
     /// The queue of the uplink by which a pair's frames go.
     fn fd_of(&self, pair: usize) -> Option<BorrowedFd<'_>> {
         self.uplink.fd(pair.checked_rem(self.uplink.queues())?)
+    }
+
+    /// Writes a unit that lies in one piece to the uplink: a header, which may move, and a frame.
+    #[inline]
+    pub(super) fn write_copy(&self, pair: usize, unit: &mut [u8]) -> Sent {
+        let Some(fd) = self.fd_of(pair) else {
+            return Sent::Refused(DropReason::NoUplink);
+        };
+        let start = shorten(unit, self.uplink.header_len());
+        outcome(rustix::io::write(fd, &unit[start..]))
     }
 
     /// Writes the frame in the chain to the uplink.

@@ -7,6 +7,7 @@ use ring::{Chain, Gather, HEADER_LEN, IoVecs, Part};
 use super::poll::Looks;
 use super::pool::Pool;
 use super::port::{Now, Port, Ports};
+use super::run::{RUN_FRAMES, Run};
 use super::slot::Called;
 use super::tag::TAG_LEN;
 use super::tree::FlowHasher;
@@ -19,6 +20,9 @@ pub(super) const COPY_MAX: usize = 2048;
 /// Where a frame's header is copied to: room for a tag before it.
 pub(super) const FRONT: usize = TAG_LEN;
 
+/// What a copied frame takes in the scratch buffer.
+const COPY_ROOM: usize = (FRONT + HEADER_LEN + COPY_MAX).next_multiple_of(64);
+
 /// Buffers.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -30,8 +34,12 @@ pub(super) struct Work {
     pub(super) iovecs: IoVecs,
     pub(super) part: Part,
     pub(super) hasher: FlowHasher,
-    /// The header and the first bytes of the frame in `chain`, from [`FRONT`] on.
+    /// The headers and first bytes of frames, of the one in `chain` from [`FRONT`] behind `filled` on.
     pub(super) scratch: Box<[u8]>,
+    /// Where those of frames end that are to be written.
+    pub(super) filled: usize,
+    /// Frames that are sent together; none while they are.
+    pub(super) run: Option<Box<Run>>,
     /// A frame put together from its parts, to be changed.
     pub(super) whole: Box<[u8]>,
     /// Rings that have something to be published.
@@ -50,7 +58,9 @@ impl Work {
             iovecs: IoVecs::with_capacity(ring::vectored::MAX_IOVECS),
             part: Part::new(),
             hasher: FlowHasher::default(),
-            scratch: vec![0; FRONT + HEADER_LEN + COPY_MAX].into_boxed_slice(),
+            scratch: vec![0; (RUN_FRAMES + 1) * COPY_ROOM].into_boxed_slice(),
+            filled: 0,
+            run: None,
             whole: vec![0; ring::net::MAX_FRAME_LEN as usize].into_boxed_slice(),
             dirty: Vec::with_capacity(64),
             owed: VecDeque::with_capacity(64),

@@ -50,6 +50,7 @@ fn all_of(config: &Config) -> Change {
             lan: LanId(guest.uplink.try_into().unwrap()),
             queues: 1,
             rules: PortRules::default(),
+            coalesce: true,
             transparent: false,
             from_guest: tree(Direction::FromGuest),
             to_guest: tree(Direction::ToGuest),

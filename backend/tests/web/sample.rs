@@ -90,6 +90,7 @@ fn direction(wire_bytes: u64, seconds: u64, lost: u64) -> DirectionReport {
         segments: wire_bytes / 1538,
         bytes: wire_bytes / 1538 * 1514,
         wire_bytes,
+        coalesced: 3,
         calls: 50 * seconds,
         drops: if lost % 5 == 4 {
             drops(&[("queue-full", lost * seconds), ("spoofed-mac", 3)])

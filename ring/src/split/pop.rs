@@ -167,12 +167,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     #[inline]
-    fn table(
-        &mut self,
-        table: &View<'_>,
-        first: Descriptor,
-        size: u16,
-    ) -> Result<(), RingFault> {
+    fn table(&mut self, table: &View<'_>, first: Descriptor, size: u16) -> Result<(), RingFault> {
         let mut descriptor = first;
         for left in (0..size).rev() {
             if descriptor.has(INDIRECT) {

@@ -128,6 +128,7 @@ fn direction(
         segments: counters.sent.segments,
         bytes: counters.sent.bytes,
         wire_bytes: counters.sent.wire_bytes,
+        coalesced: counters.coalesced,
         calls: counters.calls,
         drops: drops(&counters.drops),
         queued: sum.queued,

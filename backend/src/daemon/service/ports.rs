@@ -63,6 +63,7 @@ impl Service {
                 name: guest.name.clone(),
                 lan,
                 queues: usize::from(guest.queues),
+                coalesce: guest.coalesce,
                 transparent: alone && is_plain(&rules),
                 rules,
                 from_guest: tree(Direction::FromGuest),
