@@ -1,6 +1,6 @@
 //! From guest to guest: whole, with one copy, into the receiver's queue or straight into its ring.
 
-use qos::{Frame, Headers, Offer, Verdict, classify::rewrite};
+use qos::{Frame, Framing, Headers, LeafKey, Offer, Verdict, classify::rewrite};
 use ring::net::HEAD_LEN;
 use ring::{GatherOutcome, HEADER_LEN};
 
@@ -10,7 +10,7 @@ use super::from_guest::number;
 use super::judge::{Judged, fill_from_chain, keep_chain, receive};
 use super::lan::Lan;
 use super::pool::{Target, Unit};
-use super::port::Lack;
+use super::port::{Lack, Port};
 use super::tag;
 use super::tree::{Owner, Path};
 use super::work::{Turn, Work};
@@ -31,10 +31,16 @@ impl Lan {
         let old = judged.start;
         judged.start = tag::change(&mut turn.work.scratch[..judged.end], old, delivery.tag);
         judged.shape = tag::shape(judged.shape, old, judged.start);
-        let mut unit = Unit::new(judged.shape, Target::Port(delivery.port));
+        let to = delivery.port;
+        // Without rules the headers say nothing as long as the frame need not wait.
+        let by_rules = turn.ports.get(to).is_some_and(|to| to.to.classifies());
+        if !by_rules && self.pass_unread(&judged, to, turn) {
+            return;
+        }
+        let mut unit = Unit::new(judged.shape, Target::Port(to));
         unit.source = Some(source);
         if !turn.work.pool.has_room() {
-            if let Some(port) = turn.ports.get_mut(delivery.port) {
+            if let Some(port) = turn.ports.get_mut(to) {
                 port.counters.to_guest.drops.add(DropReason::PoolFull, 1);
                 let (reason, chain) = (DropReason::PoolFull.word(), &turn.work.chain);
                 port.capture_chain(Direction::ToGuest, None, reason, chain);
@@ -56,7 +62,7 @@ impl Lan {
             let head = &mut turn.work.scratch[judged.start + HEADER_LEN..judged.end];
             rewrite::apply(head, &verdict);
         }
-        if self.pass_through(number, &judged, delivery.port, turn) {
+        if self.pass_through(number, &judged, to, turn) {
             return;
         }
         fill_from_chain(&judged, turn.work);
@@ -64,6 +70,64 @@ impl Lan {
             // It stays in the queue without bytes, and is lost when its turn comes.
             log::debug!(uplink = self.name, event = "pool-full"; "");
         }
+    }
+
+    /// Writes the frame in the chain into the ring of a receiver without rules, if nothing keeps it from
+    /// going at once.
+    fn pass_unread(&mut self, judged: &Judged, to: u32, turn: &mut Turn<'_>) -> bool {
+        let Some(port) = turn.ports.get_mut(to) else {
+            return false;
+        };
+        // Whoever has no buffers would be looked at for nothing.
+        if !port.blocked.leaves.is_empty() {
+            return false;
+        }
+        let Some(leaf) = port.to.first(Path::Local) else {
+            return false;
+        };
+        let Some(pair) = place_for(judged, port, turn.work) else {
+            return false;
+        };
+        let passes = self.to.engine.pass(leaf, judged.shape, turn.now.time());
+        let Some(running) = port.pairs[pair].receive.active() else {
+            return false;
+        };
+        if !passes {
+            running.ring.release(&mut turn.work.gather);
+            return false;
+        }
+        let framing = self.to.engine.framing(leaf).unwrap_or_default();
+        self.place(judged, leaf, framing, port, pair, turn.work);
+        true
+    }
+
+    /// Fills the buffers that were found with the frame in the chain, which has left this leaf.
+    fn place(
+        &self,
+        judged: &Judged,
+        leaf: LeafKey,
+        framing: Framing,
+        port: &mut Port,
+        pair: usize,
+        work: &mut Work,
+    ) {
+        let (header, prefix) = work.scratch[judged.start..judged.end].split_at(HEADER_LEN);
+        let (Some(header), Some(running)) =
+            (header.first_chunk(), port.pairs[pair].receive.active())
+        else {
+            return;
+        };
+        let (gather, chain) = (&mut work.gather, &work.chain);
+        running
+            .ring
+            .fill_from(gather, header, prefix, chain, judged.copied);
+        let cost = framing.cost(judged.shape);
+        port.counters.to_guest.sent.add(judged.shape.len, cost);
+        if let Owner::Port(seat) = self.to.owner(leaf) {
+            port.to.waited(seat, leaf, 0);
+        }
+        port.capture_chain(Direction::ToGuest, Some(leaf), capture::SENT, chain);
+        work.touch(port.index, 2 * pair);
     }
 
     /// Writes the frame in the chain into the receiver's ring, if it is the one to go next.
@@ -80,42 +144,12 @@ impl Lan {
         let Some(port) = turn.ports.get_mut(to) else {
             return false;
         };
-        let Work {
-            chain,
-            gather,
-            scratch,
-            pool,
-            ..
-        } = &mut *turn.work;
-        let (header, prefix) = scratch[judged.start..judged.end].split_at(HEADER_LEN);
-        let Some(header) = header.first_chunk() else {
+        let Some(pair) = place_for(judged, port, turn.work) else {
             return false;
         };
-        if port.paused || port.lacks(header) != Lack::Nothing {
-            return false;
-        }
-        let Some(pair) = port.receiving_pair(0) else {
-            return false;
-        };
-        let Some(running) = port.pairs[pair].receive.active() else {
-            return false;
-        };
-        let need = HEADER_LEN + judged.shape.len as usize;
-        if running.ring.gather(need, running.mergeable, gather) != Ok(GatherOutcome::Ready) {
-            return false;
-        }
-        running
-            .ring
-            .fill_from(gather, header, prefix, chain, judged.copied);
-        let cost = grant.framing.cost(frame.shape);
-        port.counters.to_guest.sent.add(frame.shape.len, cost);
-        if let Owner::Port(seat) = self.to.owner(grant.leaf) {
-            port.to.waited(seat, grant.leaf, 0);
-        }
-        port.capture_chain(Direction::ToGuest, Some(grant.leaf), capture::SENT, chain);
+        self.place(judged, grant.leaf, grant.framing, port, pair, turn.work);
         self.to.engine.commit(frame.shape);
-        pool.free(own);
-        turn.work.touch(to, 2 * pair);
+        turn.work.pool.free(own);
         true
     }
 
@@ -282,4 +316,20 @@ impl Lan {
     pub(super) fn floods(&self, flood: &Flood) -> bool {
         self.switch.receivers(flood).next().is_some()
     }
+}
+
+/// Gathers buffers of a receiver for the frame in the chain, if it takes that as it is; the pair whose they
+/// are.
+fn place_for(judged: &Judged, port: &mut Port, work: &mut Work) -> Option<usize> {
+    let header = work.scratch[judged.start..judged.end].first_chunk()?;
+    if port.paused || port.lacks(header) != Lack::Nothing {
+        return None;
+    }
+    let pair = port.receiving_pair(0)?;
+    let running = port.pairs[pair].receive.active()?;
+    let need = HEADER_LEN + judged.shape.len as usize;
+    let gathered = running
+        .ring
+        .gather(need, running.mergeable, &mut work.gather);
+    (gathered == Ok(GatherOutcome::Ready)).then_some(pair)
 }

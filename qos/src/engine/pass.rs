@@ -40,6 +40,13 @@ impl Engine {
         true
     }
 
+    /// How frames of this leaf are charged; `None` if there is no such leaf.
+    #[must_use]
+    pub fn framing(&self, leaf: LeafKey) -> Option<Framing> {
+        let index = self.find(leaf)?;
+        Some(self.profile(self.class(index)).framing())
+    }
+
     /// Whether a leaf that is empty has a queue that would take a frame.
     #[inline]
     fn is_open(&self, index: u32, class: &Class) -> bool {
