@@ -4,7 +4,7 @@
 //! A port is guarded when it owns an address, has IP addresses, or is isolated. Nothing is checked on
 //! other ports, so a guest alone on its tap is as free as a machine on a cable.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use ring::net::{Facts, Fragment, Network};
@@ -16,6 +16,7 @@ use crate::config::Trust;
 
 const ICMP: u8 = 1;
 const IGMP: u8 = 2;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
@@ -88,6 +89,35 @@ impl Guard {
             },
         }
         Ok(facts)
+    }
+
+    /// Whether [`Self::check`] has nothing against a frame to one station, seen at a glance: most frames are
+    /// whole, plain TCP or UDP over IPv4.
+    #[inline]
+    pub(super) fn passes(&self, head: &[u8]) -> bool {
+        let Some(frame) = head.first_chunk::<38>() else {
+            return false;
+        };
+        let total = u16::from_be_bytes([frame[16], frame[17]]);
+        let source_mac: &[u8] = &frame[6..12];
+        let sender = match self.mac {
+            Some(mac) => source_mac == mac,
+            None => true,
+        } && source_mac[0] & 1 == 0;
+        let whole = frame[20] & 0x3f | frame[21] == 0;
+        let plain = frame[12..15] == [0x08, 0, 0x45] && whole && total >= 24;
+        let role = match frame[23] {
+            TCP => true,
+            UDP => {
+                self.trust.dhcp_server || u16::from_be_bytes([frame[36], frame[37]]) != DHCP_CLIENT
+            }
+            _ => false,
+        };
+        let known = self.addresses.is_empty() || {
+            let source = Ipv4Addr::new(frame[26], frame[27], frame[28], frame[29]);
+            !source.is_unspecified() && self.permits(source.into())
+        };
+        frame[0] & 1 == 0 && sender && plain && role && known
     }
 
     /// Whether the port may use an address.

@@ -217,6 +217,8 @@ impl Switch {
         }
         let tags = from.vlan.admit(head)?;
         let facts = match &from.guard {
+            // What one station gets is read no further.
+            Some(guard) if guard.passes(head) => None,
             Some(guard) => Some(guard.check(head)?),
             None => None,
         };

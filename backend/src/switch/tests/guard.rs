@@ -1,5 +1,7 @@
 //! What guarded ports may send. Hostile rows 96 and 97.
 
+use proptest::prelude::*;
+
 use super::*;
 use Refused::{
     Hidden, RogueDhcp, RogueRouter, SpoofedArp, SpoofedIp, SpoofedMac, SpoofedNd, Truncated,
@@ -385,5 +387,41 @@ fn ip_in_another_encapsulation_is_refused() {
         let payload = [llc, ip("192.0.2.9", "192.0.2.2", 6, &[0; 20])].concat();
         let frame = frame().ethertype(48).payload(payload);
         assert_eq!(fate(port(), &frame), expected);
+    }
+}
+
+proptest! {
+    /// A glance lets nothing pass that a close look would not, and looks closely at little.
+    #[test]
+    fn a_glance_sees_no_more_than_a_close_look(
+        source in prop::sample::select(vec!["192.0.2.1", "198.18.1.200", "198.18.2.1", "0.0.0.0"]),
+        protocol in prop::sample::select(vec![1_u8, 2, 6, 17, 47]),
+        to_port in prop::sample::select(vec![53_u16, 67, 68]),
+        own_mac in any::<bool>(),
+        addressed in any::<bool>(),
+        pokes in prop::collection::vec((0..60_usize, any::<u8>()), 0..3),
+        len in 0..70_usize,
+    ) {
+        let addresses: Vec<ipnet::IpNet> = match addressed {
+            true => vec!["192.0.2.1/32".parse().unwrap(), "198.18.1.0/24".parse().unwrap()],
+            false => Vec::new(),
+        };
+        let owned = own_mac.then(|| crate::args::MacAddr::try_from(mac(1)).unwrap());
+        let guard = crate::switch::guard::Guard::new(owned, addresses, Trust::default());
+        let frame = frame().packet(ip(source, "192.0.2.2", protocol, &udp(9, to_port)));
+        let mut bytes = frame.bytes();
+        let honest = pokes.is_empty() && len >= bytes.len() && matches!(protocol, 6 | 17);
+        for (at, value) in pokes {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+        }
+        bytes.truncate(len);
+        let close = guard.check(&bytes).is_ok();
+        if guard.passes(&bytes) {
+            prop_assert!(close);
+        } else if honest {
+            prop_assert!(!close, "an ordinary frame needs no close look");
+        }
     }
 }
