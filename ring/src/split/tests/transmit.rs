@@ -332,3 +332,41 @@ fn a_frame_is_written_to_a_pipe_with_its_prefix() {
     let lens: Vec<_> = scratch.as_raw().iter().map(|v| v.iov_len).collect();
     assert_eq!(lens, [2, 5]);
 }
+
+#[test]
+fn what_is_read_ahead_is_popped_in_order_and_again_after_it_was_put_back() {
+    // More than are read together, and across the end of the ring and of the index.
+    let mut rig = rig(32, ALL);
+    let mut next = 0_u32;
+    for _ in 0..3000 {
+        let lens: Vec<u32> = (0..24).map(|by| 20 + (next + by) % 900).collect();
+        next = next.wrapping_add(7);
+        for len in &lens {
+            rig.add(&[Buffer::readable(DATA, *len)]);
+        }
+        let mut popped = Vec::new();
+        while popped.len() < lens.len() {
+            assert_eq!(rig.pop(), Ok(true));
+            popped.push(u32::try_from(rig.chain.readable_len()).unwrap());
+            // Every third is looked at twice, every seventh together with the one before it.
+            let back = match popped.len() {
+                len if len % 7 == 6 => 2,
+                len if len % 3 == 2 => 1,
+                _ => continue,
+            };
+            rig.ring.put_back(back);
+            for again in &popped[popped.len() - usize::from(back)..] {
+                assert_eq!(rig.pop(), Ok(true));
+                assert_eq!(rig.chain.readable_len(), u64::from(*again));
+            }
+        }
+        assert_eq!(popped, lens);
+        rig.ring.put_back(24);
+        for _ in 0..24 {
+            assert_eq!(rig.pop(), Ok(true));
+            rig.ring.complete(rig.chain.head(), 0);
+        }
+        rig.ring.publish();
+        while rig.driver.collect().is_some() {}
+    }
+}
