@@ -208,7 +208,9 @@ impl Lan {
                 self.cut_through(index, &judged, delivery, turn);
                 Fate::Passed
             }
-            Forward::Uplink(_) if self.uplink.queues() == 0 => Fate::Dropped(DropReason::NoUplink),
+            Forward::Uplink(_) if self.uplink.queues() == 0 && port.tap.is_none() => {
+                Fate::Dropped(DropReason::NoUplink)
+            }
             Forward::Uplink(_) if whole && cost.segments == 1 && port.tap.is_none() => {
                 let joins = port.coalesce.then_some(self.joins);
                 run.add(&judged, joins, turn.work)
