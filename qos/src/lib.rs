@@ -144,7 +144,9 @@ pub use class::{
 };
 pub use classify::{Classifier, ClassifierConfig, ClassifierError, Headers, Verdict};
 pub use counters::FlowCounters;
-pub use engine::{Ack, Departure, Ecn, Engine, Frame, Grant, Hold, LeafKey, Offer, Room, Wake};
+pub use engine::{
+    Ack, Departure, Ecn, Engine, Frame, Grant, Hold, LeafKey, Offer, Passage, Room, Wake,
+};
 pub use gcra::Gcra;
 pub use inverse::Inverse;
 pub use limiter::{Demand, Limiter, LimiterConfig, queue_cap_bytes};

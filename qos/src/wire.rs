@@ -91,7 +91,7 @@ impl Default for Framing {
 }
 
 /// The shape of a frame or super-frame, derived from its bytes and never from a guest's claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FrameShape {
     /// Length in bytes from the destination address on, without FCS.
     pub len: u32,

@@ -9,8 +9,8 @@ use common::motley::{motley, shape};
 use common::sim::{FULL, SUPER, TINY, child, id, rate, tree};
 use qos::engine::State;
 use qos::{
-    Burst, ClassConfig, ClassId, Engine, FlowsConfig, Frame, FrameShape, Framing, Hold, LeafKey,
-    LeafQueue, Offer, PacketBurst, Span, Time, TreeConfig, Wake,
+    Burst, ClassConfig, ClassId, Engine, FlowCounters, FlowsConfig, Frame, FrameShape, Framing,
+    Hold, LeafKey, LeafQueue, Offer, PacketBurst, Span, Time, TreeConfig, Wake,
 };
 
 fn flows() -> LeafQueue {
@@ -59,6 +59,41 @@ impl Pair {
         [&mut self.quick, &mut self.slow]
     }
 
+    /// Lets several frames pass together; in the other engine they wait for each other, and go at once.
+    fn burst(&mut self, key: LeafKey, first: FrameShape) {
+        let now = self.now;
+        let passage = self.quick.passage(key, now).unwrap();
+        assert_eq!(passage.leaf(), key);
+        let mut shapes = vec![first];
+        let mut sent = FlowCounters::default();
+        sent.add(first.len, passage.framing.cost(first));
+        for _ in 0..self.rng.below(8) {
+            let next = shape(&mut self.rng);
+            let cost = passage.framing.cost(next);
+            if passage.room.holds(&sent, cost) {
+                sent.add(next.len, cost);
+                shapes.push(next);
+            }
+        }
+        self.quick.passed(&passage, &sent, shapes[shapes.len() - 1]);
+        for shape in &shapes {
+            let frame = Frame::new(self.passed, *shape);
+            assert_eq!(self.slow.offer(key, frame, now), Offer::Queued);
+            self.passed += 1;
+        }
+        for shape in shapes {
+            let grant = self.slow.peek(now).unwrap();
+            let next = grant.frame.map(|frame| frame.shape);
+            assert_eq!(
+                (grant.leaf, next),
+                (key, Some(shape)),
+                "it overtook another"
+            );
+            assert!(self.slow.commit(shape).is_some());
+        }
+        assert_ne!(self.slow.next_wake(now), Wake::Now);
+    }
+
     fn key(&mut self) -> LeafKey {
         let at = self.rng.below(self.keys.len() as u64);
         self.keys[usize::try_from(at).unwrap()]
@@ -75,6 +110,7 @@ impl Pair {
             1 => self.both().into_iter().for_each(|engine| {
                 let _full = engine.offer(key, frame, now);
             }),
+            2..6 if self.quick.passage(key, now).is_some() => self.burst(key, frame.shape),
             _ if self.quick.pass(key, frame.shape, now) => {
                 self.passed += 1;
                 offer_and_send(&mut self.slow, key, frame, now);

@@ -276,7 +276,7 @@ impl View<'_> {
     }
 
     /// Copies guest bytes out; the lengths of the range and of `dst` both bound it.
-    #[cfg(any(test, feature = "test-driver"))]
+    #[inline]
     pub(crate) fn read(&self, offset: usize, dst: &mut [u8]) -> usize {
         let count = dst.len().min(self.len.saturating_sub(offset));
         if let Some(dst) = dst.get_mut(..count) {
@@ -287,7 +287,7 @@ impl View<'_> {
     }
 
     /// Copies private bytes in; the lengths of the range and of `src` both bound it.
-    #[cfg(any(test, feature = "test-driver"))]
+    #[inline]
     pub(crate) fn write(&self, offset: usize, src: &[u8]) -> usize {
         let count = src.len().min(self.len.saturating_sub(offset));
         // SAFETY: `offset + count` was bounded by the range, `count` by `src`.

@@ -5,6 +5,7 @@
 //! device-written event field has no effect (hostile row 22).
 
 mod gather;
+mod lone;
 mod pop;
 mod state;
 mod used;
@@ -15,7 +16,7 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::chain::{Chain, ChainFault};
+use crate::chain::{Chain, ChainFault, Head};
 use crate::memory::{GuestMap, MemoryFault, Window};
 
 pub use gather::{Gather, GatherOutcome};

@@ -38,6 +38,13 @@ impl Histogram {
         self.sum_nanos = self.sum_nanos.wrapping_add(nanos);
     }
 
+    /// Counts as many as did not wait.
+    pub fn add_none(&mut self, count: u64) {
+        if let Some(first) = self.counts.first_mut() {
+            *first = first.wrapping_add(count);
+        }
+    }
+
     /// Adds those of another one.
     pub fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {

@@ -16,7 +16,7 @@ use super::run::Moved;
 use super::send::{Sent, mark};
 use super::tree::{Owner, Path};
 use super::work::{Turn, Work};
-use super::{BATCH, Progress, VISIT_BYTES, VISIT_FRAMES};
+use super::{BATCH, Progress, VISIT_BYTES, VISIT_FRAMES, VISIT_KEPT};
 use crate::control::Direction;
 use crate::switch::Forward;
 
@@ -25,8 +25,9 @@ impl Lan {
     pub(super) fn serve_from_guest(&mut self, turn: &mut Turn<'_>) -> Progress {
         self.retry(turn.now);
         let (mut frames, mut bytes, mut published) = (0, 0_u64, 0);
+        turn.kept = 0;
         while let Some(grant) = self.from.engine.peek(turn.now.time()) {
-            if frames >= VISIT_FRAMES || bytes >= VISIT_BYTES {
+            if frames >= VISIT_FRAMES || bytes >= VISIT_BYTES || turn.kept >= VISIT_KEPT {
                 self.from.engine.abort(Hold::Later);
                 self.collect(true, turn);
                 return Progress::More;

@@ -65,6 +65,7 @@ impl Lan {
         if self.pass_through(number, &judged, to, turn) {
             return;
         }
+        turn.kept += 1;
         fill_from_chain(&judged, turn.work);
         if !turn.work.pool.fulfil(number) {
             // It stays in the queue without bytes, and is lost when its turn comes.

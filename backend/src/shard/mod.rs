@@ -16,6 +16,7 @@ mod lan;
 mod local;
 mod mailbox;
 pub(crate) mod offload;
+mod passing;
 mod pause;
 mod poll;
 mod pool;
@@ -58,6 +59,10 @@ pub use self::report::{ClassInquiry, Inquiry, LanCounters, LanInquiry, PortInqui
 
 /// Frames one direction of an uplink may move before the others have their turn.
 const VISIT_FRAMES: usize = 256;
+
+/// Frames from guest to guest that may have to wait for their receivers before these have their turn. Were it
+/// many, queues would fill faster than they are emptied though the receivers could take all.
+const VISIT_KEPT: usize = 32;
 
 /// Bytes one direction of an uplink may move before the others have their turn.
 const VISIT_BYTES: u64 = 2 << 20;

@@ -2,20 +2,24 @@
 //! together, neighbours of one flow as one super-frame; what the uplink took is charged and completed, in
 //! the ring's order, and the rest is put back.
 
-use arrayvec::ArrayVec;
-use qos::{FlowCounters, FrameShape, Grant, Hold};
-use ring::{Accepts, Head, RingFault, Train};
+mod taken;
+
+use qos::{FrameShape, Grant, Hold};
+use ring::{Accepts, RingFault};
 
 use super::counters::DropReason;
 use super::judge::Judged;
 use super::lan::Lan;
+use super::passing::Follower;
 use super::port::Port;
 use super::send::Sent;
-use super::tag;
 use super::tree::Path;
-use super::work::{Turn, Work};
+use super::work::Turn;
 use crate::control::Direction;
-use crate::switch::Forward;
+use crate::switch::{Forward, TagChange};
+
+use taken::Fate;
+pub(super) use taken::Run;
 
 /// Frames of a run at most.
 pub(super) const RUN_FRAMES: usize = 64;
@@ -36,46 +40,6 @@ impl Moved {
             bytes: bytes.into(),
         }
     }
-}
-
-/// What becomes of a frame that was taken off the ring.
-#[derive(Clone, Copy, Debug)]
-enum Fate {
-    /// It is in the unit of this number.
-    Written {
-        unit: usize,
-        joined: bool,
-    },
-    /// Another guest has it.
-    Passed,
-    Dropped(DropReason),
-}
-
-#[derive(Debug)]
-struct Taken {
-    head: Head,
-    shape: FrameShape,
-    fate: Fate,
-}
-
-/// What is written at once: one frame, or several joined.
-#[derive(Clone, Copy, Debug)]
-struct Unit {
-    start: usize,
-    end: usize,
-    frames: u32,
-    lost: Option<DropReason>,
-}
-
-/// The frames taken off one ring, in its order.
-#[derive(Debug, Default)]
-pub(super) struct Run {
-    taken: ArrayVec<Taken, RUN_FRAMES>,
-    units: ArrayVec<Unit, RUN_FRAMES>,
-    /// The last unit, if others may join it.
-    train: Train,
-    /// What is charged if all of it goes.
-    sum: FlowCounters,
 }
 
 /// Why nothing more is taken.
@@ -136,13 +100,14 @@ impl Lan {
         };
         let mut run = turn.work.run.take().unwrap_or_default();
         let end = loop {
-            if run.taken.len() >= most {
+            if run.frames() >= most {
                 break End::Full;
             }
             if let Err(end) = self.take(grant, index, pair, path, &mut run, turn) {
                 break end;
             }
         };
+        self.settle_passed(&mut run.passing, turn);
         let mut moved = self.finish_run(grant, index, pair, &mut run, turn);
         run.clear();
         turn.work.filled = 0;
@@ -177,6 +142,14 @@ impl Lan {
         run: &mut Run,
         turn: &mut Turn<'_>,
     ) -> Result<(), End> {
+        if path == Path::Local && run.taken.is_empty() {
+            let port = turn.ports.get_mut(index).ok_or(End::Gone)?;
+            if let Some(follower) = self.follows(port, pair, turn.work, turn.now)
+                && self.send_ahead(grant, index, pair, follower, run, turn)?
+            {
+                return Ok(());
+            }
+        }
         let port = turn.ports.get_mut(index).ok_or(End::Gone)?;
         let running = port.pairs[pair].transmit.active().ok_or(End::Gone)?;
         match running.ring.pop(&mut turn.work.chain) {
@@ -205,7 +178,12 @@ impl Lan {
         let whole = judged.copied as u64 == turn.work.chain.readable_len();
         let fate = match judged.forward {
             Forward::Port(delivery) if port.tap.is_none() => {
-                self.cut_through(index, &judged, delivery, turn);
+                let (unit, shape, to) = (judged.start..judged.end, judged.shape, delivery.port);
+                let as_is = whole && delivery.tag == TagChange::Keep;
+                if !as_is || !self.pass_along(&mut run.passing, unit, shape, to, turn) {
+                    self.settle_passed(&mut run.passing, turn);
+                    self.cut_through(index, &judged, delivery, turn);
+                }
                 Fate::Passed
             }
             Forward::Uplink(_) if self.uplink.queues() == 0 && port.tap.is_none() => {
@@ -215,17 +193,52 @@ impl Lan {
                 let joins = port.coalesce.then_some(self.joins);
                 run.add(&judged, joins, turn.work)
             }
-            _ if run.taken.is_empty() => return Err(End::Alone(judged)),
+            _ if run.frames() == 0 => return Err(End::Alone(judged)),
             _ => {
                 put_back(port, pair);
                 return Err(End::Full);
             }
         };
+        run.note(turn.work.chain.head(), judged.shape, fate);
         if !matches!(fate, Fate::Dropped(_)) {
             run.sum.add(judged.shape.len, cost);
         }
-        run.note(turn.work.chain.head(), judged.shape, fate);
         Ok(())
+    }
+
+    /// Passes a frame on to another guest, ahead of all that was taken. Otherwise it is put back: false if it
+    /// has to go by itself.
+    #[inline]
+    fn send_ahead(
+        &mut self,
+        grant: &Grant,
+        index: u32,
+        pair: usize,
+        follower: Follower,
+        run: &mut Run,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool, End> {
+        let Follower {
+            head,
+            unit,
+            shape,
+            to,
+        } = follower;
+        let cost = grant.framing.cost(shape);
+        let has_room = run.sum.frames == 0 || grant.room.holds(&run.sum, cost);
+        let passed = has_room && self.pass_along(&mut run.passing, unit, shape, to, turn);
+        let port = turn.ports.get_mut(index).ok_or(End::Gone)?;
+        if !passed {
+            put_back(port, pair);
+        } else if let Some(running) = port.pairs[pair].transmit.active() {
+            run.sum.add(shape.len, cost);
+            run.last = shape;
+            running.ring.complete(head, 0);
+        }
+        match has_room {
+            true => Ok(passed),
+            false => Err(End::Full),
+        }
     }
 
     /// Writes what is to be written, and completes and charges what has gone.
@@ -237,7 +250,7 @@ impl Lan {
         run: &mut Run,
         turn: &mut Turn<'_>,
     ) -> Moved {
-        if run.taken.is_empty() {
+        if run.frames() == 0 {
             return Moved::one(0);
         }
         run.close(turn.work);
@@ -245,9 +258,9 @@ impl Lan {
         let Some(port) = turn.ports.get_mut(index) else {
             return Moved::one(0);
         };
-        let mut sent = FlowCounters::default();
-        let mut last = FrameShape::single(0);
-        let (mut gone, mut coalesced) = (0, 0);
+        let mut sent = run.gone_ahead();
+        let mut last = run.last;
+        let (mut gone, mut coalesced) = (run.frames() - run.taken.len(), 0);
         for taken in run.taken.drain(..) {
             let lost = match taken.fate {
                 Fate::Written { unit, .. } if unit >= written => break,
@@ -330,67 +343,6 @@ impl Lan {
         );
     }
 }
-
-impl Run {
-    fn clear(&mut self) {
-        self.taken.clear();
-        self.units.clear();
-        self.sum = FlowCounters::default();
-    }
-
-    fn note(&mut self, head: Head, shape: FrameShape, fate: Fate) {
-        // There is room: no more are taken than that.
-        self.taken.push(Taken { head, shape, fate });
-    }
-
-    /// Makes the frame in the scratch buffer one that is written, or a part of the one before it if that
-    /// may be.
-    fn add(&mut self, judged: &Judged, joins: Option<Accepts>, work: &mut Work) -> Fate {
-        let change = judged.uplink_tag();
-        let end = judged.end;
-        let start = tag::change(&mut work.scratch[..end], judged.start, change);
-        if let Some(last) = self.units.last_mut()
-            && let Some(payload) = self.train.join(&work.scratch[start..end])
-        {
-            let payload = start + payload.start..start + payload.end;
-            let joined = last.end + payload.len();
-            work.scratch.copy_within(payload, last.end);
-            last.end = joined;
-            last.frames += 1;
-            work.filled = joined.next_multiple_of(LINE);
-            return self.last(true);
-        }
-        self.close(work);
-        if let Some(accepts) = joins {
-            self.train.open(&work.scratch[start..end], accepts);
-        }
-        self.units.push(Unit {
-            start,
-            end,
-            frames: 1,
-            lost: None,
-        });
-        work.filled = end.next_multiple_of(LINE);
-        self.last(false)
-    }
-
-    fn last(&self, joined: bool) -> Fate {
-        let unit = self.units.len().saturating_sub(1);
-        Fate::Written { unit, joined }
-    }
-
-    /// Nothing joins the last unit any more.
-    fn close(&mut self, work: &mut Work) {
-        if self.train.is_open()
-            && let Some(last) = self.units.last()
-        {
-            self.train.close(&mut work.scratch[last.start..last.end]);
-        }
-    }
-}
-
-/// Frames in the scratch buffer begin on cache lines of their own.
-const LINE: usize = 64;
 
 fn put_back(port: &mut Port, pair: usize) {
     if let Some(running) = port.pairs[pair].transmit.active() {

@@ -192,13 +192,23 @@ impl PortTree {
     /// Counts how long a frame waited in a leaf, in nanoseconds.
     #[inline]
     pub(super) fn waited(&mut self, seat: Seat, leaf: LeafKey, nanos: u64) {
+        if let Some(sojourn) = self.sojourn(seat, leaf) {
+            sojourn.add(nanos);
+        }
+    }
+
+    #[inline]
+    fn sojourn(&mut self, seat: Seat, leaf: LeafKey) -> Option<&mut Histogram> {
         let number = usize::from(seat.leaf);
         // A leaf that is another's now may still be said to be in its old place.
-        let is_it = |own: &Leaf| own.key(seat.path) == Some(leaf);
-        if self.leaves.get(number).is_some_and(is_it)
-            && let Some(sojourn) = self.sojourns.get_mut(number)
-        {
-            sojourn.add(nanos);
+        let own = self.leaves.get(number)?.key(seat.path);
+        self.sojourns.get_mut(number).filter(|_| own == Some(leaf))
+    }
+
+    /// Counts frames that went through a leaf at once.
+    pub(super) fn did_not_wait(&mut self, seat: Seat, leaf: LeafKey, frames: u64) {
+        if let Some(sojourn) = self.sojourn(seat, leaf) {
+            sojourn.add_none(frames);
         }
     }
 

@@ -89,6 +89,8 @@ pub(super) struct Turn<'a> {
     pub(super) draining: bool,
     /// Frames that were moved.
     pub(super) moved: usize,
+    /// Frames from guests that had to wait for the guest they are for.
+    pub(super) kept: usize,
 }
 
 impl<'a> Turn<'a> {
@@ -107,6 +109,7 @@ impl<'a> Turn<'a> {
             polling: None,
             draining: true,
             moved: 0,
+            kept: 0,
         }
     }
 }

@@ -29,6 +29,7 @@ mod forward;
 mod groups;
 mod guard;
 mod limits;
+mod memo;
 mod multicast;
 mod nd;
 mod packet;
@@ -89,6 +90,8 @@ pub struct Switch {
     aware: usize,
     /// No port's `all_groups_until` is later.
     all_groups_until: u64,
+    /// How often a port was changed.
+    changes: u64,
 }
 
 impl Switch {
@@ -125,6 +128,7 @@ impl Switch {
             transparent: 0,
             aware: 0,
             all_groups_until: 0,
+            changes: 1,
         }
     }
 
@@ -222,12 +226,17 @@ impl Switch {
             Some(guard) => Some(guard.check(head)?),
             None => None,
         };
+        let mut known = true;
         if from.is_open() {
             let is_transparent = from.vlan.is_transparent();
-            self.learn(port, is_transparent, source, &tags, now)?;
+            known = self.learn(port, is_transparent, source, &tags, now)?;
         }
         if destination[0] & 1 == 0 {
-            return self.unicast_from_guest(port, destination, tags, now);
+            let forward = self.unicast_from_guest(port, destination, tags, now)?;
+            if known {
+                self.note(port, head, forward, now);
+            }
+            return Ok(forward);
         }
         let audience = self.audience(Some(port), head, facts, destination, &tags, now);
         Ok(Forward::Flood(Flood {
@@ -288,6 +297,7 @@ impl Switch {
 
     /// Counts the kinds of ports anew.
     fn count(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
         let mut open = (0_u32..).zip(&self.ports).filter_map(|(number, port)| {
             port.as_ref().filter(|port| port.is_open()).map(|_| number)
         });

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::guard::Guard;
+use super::memo::Memo;
 use super::tags::Membership;
 use crate::args::MacAddr;
 use crate::config::{Trust, VlanConfig};
@@ -63,6 +64,7 @@ pub(super) struct Port {
     /// report a group does not report it (RFC 2236 §3).
     pub(super) reports_until: u64,
     pub(super) missed: Missed,
+    pub(super) memo: Memo,
 }
 
 /// What a port's tables had no room for. Nothing is lost by it but efficiency.
@@ -93,6 +95,7 @@ impl Port {
             all_groups_until: UNASKED,
             reports_until: 0,
             missed: Missed::default(),
+            memo: Memo::default(),
         }
     }
 

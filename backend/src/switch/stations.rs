@@ -33,6 +33,8 @@ pub(super) struct Stations {
     per_port: usize,
     /// Nanoseconds.
     age: u64,
+    /// How often an entry has come or gone.
+    changes: u64,
 }
 
 impl Stations {
@@ -42,7 +44,14 @@ impl Stations {
             held: Vec::new(),
             per_port,
             age,
+            changes: 0,
         }
+    }
+
+    /// Another number whenever an entry has come or gone.
+    #[inline]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Makes room in the counts for ports below `ports`.
@@ -86,6 +95,7 @@ impl Stations {
             self.remove(place);
         }
         self.table.insert(key, port, now).ok_or(Full)?;
+        self.changes = self.changes.wrapping_add(1);
         if let Some(count) = held_mut(&mut self.held, port) {
             *count += 1;
         }
@@ -102,6 +112,7 @@ impl Stations {
 
     /// Forgets the entries that `condemned` says.
     pub(super) fn forget_where(&mut self, mut condemned: impl FnMut(u64, u32) -> bool) {
+        self.changes = self.changes.wrapping_add(1);
         let held = &mut self.held;
         self.table.remove_where(|key, port| {
             let condemned = condemned(key, port);
@@ -126,6 +137,7 @@ impl Stations {
     }
 
     fn remove(&mut self, place: u32) {
+        self.changes = self.changes.wrapping_add(1);
         if let Some(port) = self.table.remove(place)
             && let Some(count) = held_mut(&mut self.held, port)
         {

@@ -112,7 +112,7 @@ impl Switch {
         found.map_or(Place::Unknown, Place::Port)
     }
 
-    /// Learns where the sender of a frame from an open port is.
+    /// Learns where the sender of a frame from an open port is; whether it is known now.
     #[inline]
     pub(super) fn learn(
         &mut self,
@@ -121,13 +121,13 @@ impl Switch {
         source: [u8; 6],
         tags: &Tags,
         now: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<bool, Refused> {
         if !self.owners.is_empty() && self.owners.contains_key(&source) {
             return Err(Refused::SpoofedMac);
         }
         // A station has neither a group's address nor none.
         if source[0] & 1 != 0 || source == [0; 6] {
-            return Ok(());
+            return Ok(false);
         }
         let (vlan, other) = if is_transparent {
             (0, tags.vlan)
@@ -135,20 +135,21 @@ impl Switch {
             (tags.vlan, 0)
         };
         match self.stations.learn(key(vlan, source), port, now) {
-            Ok(false) => {}
+            Ok(false) => Ok(true),
             Ok(true) => {
                 self.beyond.forget(key(tags.vlan, source));
                 // The station may have moved between a port that heeds tags and one that does not.
                 if vlan != other {
                     self.stations.forget(key(other, source));
                 }
+                Ok(true)
             }
             Err(Full) => {
                 if let Some(from) = self.port_mut(port) {
                     from.missed.stations += 1;
                 }
+                Ok(false)
             }
         }
-        Ok(())
     }
 }

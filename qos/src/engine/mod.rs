@@ -34,6 +34,7 @@ pub use apply::Diff;
 pub use class::{LeafKey, State};
 pub use frame::{Ack, Ecn, Frame};
 pub use grant::{Grant, Hold, Room};
+pub use pass::Passage;
 pub use poll::Departure;
 pub use snapshot::{ClassSnapshot, ClassStats};
 

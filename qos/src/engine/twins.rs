@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use super::class::{LeafKey, NONE, State};
+use super::pass::charged;
 use crate::class::{Arrival, Plan, Profile, Terms, ticks};
+use crate::counters::FlowCounters;
 use crate::time::Time;
 use crate::wire::{FrameShape, Framing};
 
@@ -174,7 +176,14 @@ impl Engine {
 
     /// As [`charge_twins_above`](Self::charge_twins_above), where nobody waits of those who share limits:
     /// then nobody is ahead of anybody, and all stay where they are.
-    pub(super) fn charge_resting_twins(&mut self, from: u32, shape: FrameShape, now: u128) {
+    pub(super) fn charge_resting_twins(
+        &mut self,
+        from: u32,
+        sent: &FlowCounters,
+        last: FrameShape,
+        framing: Framing,
+        now: u128,
+    ) {
         let mut at = from;
         while let Some(class) = self.classes.get(at as usize) {
             let parent = class.parent;
@@ -183,9 +192,10 @@ impl Engine {
                 && let Some(number) = self.twins.number(at)
                 && let Some(group) = self.twins.groups.get_mut(number)
             {
-                let cost = profile.framing().cost(shape);
-                let units = [cost.wire_bytes, cost.segments.into()];
-                let terms = Group::terms(profile).into_iter().zip(units);
+                let (wire_bytes, segments) = charged(sent, last, framing, profile.framing());
+                let terms = Group::terms(profile)
+                    .into_iter()
+                    .zip([wire_bytes, segments]);
                 for (arrival, (terms, units)) in group.arrivals.iter_mut().zip(terms) {
                     if terms.is_limit() {
                         *arrival = terms.charged(*arrival, now, units);

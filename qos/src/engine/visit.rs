@@ -18,9 +18,9 @@ use crate::wire::{Cost, FrameShape, Framing};
 /// Frames of one visit at most.
 pub(super) const FRAMES: u32 = 16;
 /// The same for a leaf without a queue, of whose ring a longer run costs less a frame.
-const HELD_FRAMES: u32 = 64;
+pub(super) const HELD_FRAMES: u32 = 64;
 /// Segments of one visit at most, if a packet limit is on the way.
-const SEGMENTS: u64 = 64;
+pub(super) const SEGMENTS: u64 = 64;
 
 /// What a leaf has sent at one instant and the tree does not know yet.
 #[derive(Clone, Copy, Debug)]
@@ -355,7 +355,13 @@ impl Engine {
 
     /// Whether all classes on the way have room for a whole quantum and charge alike, and whether any
     /// counts segments.
-    fn fits(&self, leaf: u32, now: Time, quantum: u64, framing: Framing) -> (bool, bool) {
+    pub(super) fn fits(
+        &self,
+        leaf: u32,
+        now: Time,
+        quantum: u64,
+        framing: Framing,
+    ) -> (bool, bool) {
         let now = ticks(now);
         let mut at = leaf;
         if self.plain {

@@ -6,7 +6,7 @@ use crate::memory::{IoVecs, Writer};
 use crate::net::HEADER_LEN;
 
 /// Where `num_buffers` lies in the header (virtio 1.3 §5.1.6).
-const NUM_BUFFERS: usize = 10;
+pub(super) const NUM_BUFFERS: usize = 10;
 
 /// What [`Ring::gather`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

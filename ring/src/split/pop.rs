@@ -7,9 +7,9 @@ use super::{Ring, RingFault};
 use crate::chain::Chain;
 use crate::memory::{GuestMap, View};
 
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
-const INDIRECT: u16 = 4;
+pub(super) const NEXT: u16 = 1;
+pub(super) const WRITE: u16 = 2;
+pub(super) const INDIRECT: u16 = 4;
 /// Bytes of one descriptor.
 const DESCRIPTOR: u32 = 16;
 /// Chains whose beginnings are read together.
@@ -17,10 +17,10 @@ const AHEAD: u16 = 16;
 
 /// A private copy of a descriptor (virtio 1.3 §2.7.5).
 #[derive(Clone, Copy, Default)]
-struct Descriptor {
-    addr: u64,
-    len: u32,
-    flags: u16,
+pub(super) struct Descriptor {
+    pub(super) addr: u64,
+    pub(super) len: u32,
+    pub(super) flags: u16,
     next: u16,
 }
 
@@ -110,10 +110,7 @@ impl Ring {
 
     #[inline]
     fn pop_pending(&mut self, chain: &mut Chain) -> Result<(), RingFault> {
-        let (head, first) = match self.ahead.get(self.popped) {
-            Some(known) => known,
-            None => self.read_ahead(),
-        };
+        let (head, first) = self.next();
         if head >= self.layout.size {
             return Err(RingFault::Head(head));
         }
@@ -125,6 +122,15 @@ impl Ring {
             chain,
         };
         walk.table(&self.parts.desc.view(), first, self.layout.size)
+    }
+
+    /// The next pending chain's head, unchecked, and its first descriptor.
+    #[inline]
+    pub(super) fn next(&mut self) -> (u16, Descriptor) {
+        match self.ahead.get(self.popped) {
+            Some(known) => known,
+            None => self.read_ahead(),
+        }
     }
 
     /// Reads the beginnings of the next chains that are pending; the first of them.

@@ -3,6 +3,7 @@
 mod exhaustive;
 mod fetch;
 mod garbage;
+mod lone;
 mod oracle;
 mod receive;
 mod setup;

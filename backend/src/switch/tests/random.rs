@@ -114,6 +114,53 @@ proptest! {
         }
     }
 
+    /// Frames that are only glanced at go where they would go by the tables, whatever happens in between.
+    #[test]
+    fn what_was_seen_before_goes_where_the_tables_say(
+        rules in vec(any_rules(), 4),
+        owned: [bool; 4],
+        events in vec((0..4_u32, 0..6_u8, 0..6_u8, 0..3_u16, 0..24_u8, 0..200_000_000_u64), 1..200),
+    ) {
+        let rules: Vec<_> = rules.into_iter().zip(owned).zip(1..).map(|((rules, owned), last)| {
+            let mac = if owned { owner(last).mac } else { None };
+            PortRules { mac, ..rules }
+        }).collect();
+        let (mut quick, mut slow) = (switch(rules.clone()), switch(rules.clone()));
+        let mut now = 0;
+        for (port, source, destination, tag, event, pause) in events {
+            now += pause;
+            let frame = Frame::to(mac(destination)).from(mac(source));
+            let frame = match tag {
+                0 => frame,
+                tag => frame.tag(tag),
+            };
+            let bytes = frame.packet(ip("192.0.2.1", "192.0.2.2", 17, &udp(1000, 2000))).bytes();
+            let both = [&mut quick, &mut slow];
+            match event {
+                0 => both.into_iter().for_each(|switch| switch.remove_port(port)),
+                1 => {
+                    let rules = &rules[port as usize];
+                    let [one, other] = both.map(|switch| switch.set_port(port, rules.clone()));
+                    prop_assert_eq!(one, other);
+                }
+                2 | 3 => {
+                    let [one, other] = both.map(|switch| switch.from_uplink(&bytes, None, now));
+                    prop_assert_eq!(one, other);
+                }
+                _ => {
+                    let expected = slow.from_guest(port, &bytes, now);
+                    let seen = quick.again(port, &bytes, now);
+                    let found = seen.map(|port| {
+                        let tag = TagChange::Keep;
+                        Forward::Port(Delivery { port, tag })
+                    });
+                    let found = found.map_or_else(|| quick.from_guest(port, &bytes, now), Ok);
+                    prop_assert_eq!(found, expected);
+                }
+            }
+        }
+    }
+
     /// The oracle reads the frame where its own layout puts the addresses, not as the switch does.
     #[test]
     fn a_spoofed_source_never_passes(
