@@ -157,7 +157,7 @@ impl Shard {
     fn run(mut self) -> Vec<Uplink> {
         let mut ready = Vec::with_capacity(64);
         while !self.ended {
-            let slept = match self.sleep(&mut ready) {
+            let slept = match self.wait(&mut ready) {
                 Ok(slept) => slept,
                 Err(error) => {
                     // Without readiness there is no service, and no way to mend it from here.
@@ -189,8 +189,13 @@ impl Shard {
     }
 
     /// Waits until there is something to do, or with something to do only looks; whether it waited.
-    fn sleep(&mut self, ready: &mut Vec<Ready>) -> io::Result<bool> {
-        let block = self.pending.is_empty() && !self.polling;
+    fn wait(&mut self, ready: &mut Vec<Ready>) -> io::Result<bool> {
+        let idle = self.pending.is_empty();
+        if idle && self.polling && self.looks.only_rings() {
+            ready.clear();
+            return Ok(false);
+        }
+        let block = idle && !self.polling;
         if block {
             let drain = self.drain.as_ref().and_then(|drain| drain.deadline);
             let due = self.due.first().map(|(at, _)| *at);

@@ -9,6 +9,9 @@ const FIRST: u64 = 5_000;
 /// Most ports whose rings are looked at: what a look may cost. All others are asked to kick.
 const PORTS: usize = 64;
 
+/// Looks at the rings for each one at the descriptors, which costs as much as several of them.
+const RING_LOOKS: u8 = 8;
+
 /// How long the shard looks on after it had something to do.
 ///
 /// It adapts as KVM's `halt_poll_ns` does: a sleep that was so short that a longer look would have spared
@@ -56,16 +59,30 @@ impl Window {
 
 /// The ports whose transmit rings are looked at, and which are not asked to kick meanwhile.
 #[derive(Debug)]
-pub(super) struct Looks(RefCell<Vec<u32>>);
+pub(super) struct Looks {
+    ports: RefCell<Vec<u32>>,
+    /// Since the descriptors were looked at last.
+    looked: u8,
+}
 
 impl Looks {
     pub(super) fn new() -> Self {
-        Self(RefCell::new(Vec::with_capacity(PORTS)))
+        Self {
+            ports: RefCell::new(Vec::with_capacity(PORTS)),
+            looked: 0,
+        }
+    }
+
+    /// Whether this look is for the rings alone, if there are any to look at.
+    pub(super) fn only_rings(&mut self) -> bool {
+        let only = self.looked < RING_LOOKS && !self.ports.get_mut().is_empty();
+        self.looked = if only { self.looked + 1 } else { 0 };
+        only
     }
 
     /// Takes a port up; false if there are as many as one look is for.
     pub(super) fn add(&self, port: u32) -> bool {
-        let mut ports = self.0.borrow_mut();
+        let mut ports = self.ports.borrow_mut();
         if ports.contains(&port) {
             return true;
         }
@@ -78,7 +95,7 @@ impl Looks {
 
     /// Goes on with the ports for which `stays` says so.
     pub(super) fn retain(&mut self, mut stays: impl FnMut(u32) -> bool) {
-        self.0.get_mut().retain(|port| stays(*port));
+        self.ports.get_mut().retain(|port| stays(*port));
     }
 }
 
@@ -137,6 +154,17 @@ mod tests {
         let mut none = Window::new(Duration::ZERO);
         assert_eq!(after(&mut none, &[0, 0, 1, 1_000_000]), 0);
         assert!(!none.lasts(0));
+    }
+
+    #[test]
+    fn the_descriptors_are_looked_at_every_so_often() {
+        let mut looks = Looks::new();
+        assert!(!looks.only_rings(), "there are no rings");
+        looks.add(0);
+        for _ in 0..3 {
+            let rings = (0..20).take_while(|_| looks.only_rings());
+            assert_eq!(rings.count(), usize::from(RING_LOOKS));
+        }
     }
 
     #[test]
