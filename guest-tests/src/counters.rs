@@ -9,6 +9,8 @@ pub struct Direction {
     pub frames: u64,
     /// Frames on the wire: the segments of super-frames.
     pub segments: u64,
+    /// Frames that became part of the super-frame before them.
+    pub coalesced: u64,
     /// Frames dropped, for whatever reason.
     pub drops: u64,
     /// Frames dropped, by reason.
@@ -74,6 +76,7 @@ fn direction(line: &str) -> Direction {
     Direction {
         frames: number("frames"),
         segments: number("segments"),
+        coalesced: number("coalesced"),
         drops: number("drops"),
         reasons: reasons.collect(),
     }

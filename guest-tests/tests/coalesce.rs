@@ -1,11 +1,12 @@
-//! Neighbouring frames of one flow leave a guest as one super-frame, and what the far side makes of that
-//! is what the guest sent, byte for byte.
+//! Neighbouring frames of one flow leave a guest, and reach one, as one super-frame; what the far side makes
+//! of that is what was sent, byte for byte.
 
 use std::time::Duration;
 
 use guest_tests::Result;
 use guest_tests::front_end::{Frame, Header, Port, Segment, Shape, Wire, features};
 use ring::{Part, inspect_from_host, segment};
+use rustix::process::Signal;
 
 const SOON: Duration = Duration::from_secs(2);
 const NO_MORE: Duration = Duration::from_millis(200);
@@ -89,6 +90,7 @@ fn neighbours_of_one_flow_leave_as_one_super_frame() -> Result<()> {
         (counters.frames, counters.segments, counters.drops),
         (all, all, 0)
     );
+    assert_eq!(counters.coalesced, all - 4);
     Ok(())
 }
 
@@ -130,6 +132,84 @@ fn a_guest_may_be_left_alone() -> Result<()> {
             .map(|frame| frame.bytes)
             .collect();
         assert_eq!(come, frames);
+    }
+    Ok(())
+}
+
+/// What a driver takes to whom joined frames may be given.
+const TAKES_ALL: u64 = features::PLAIN
+    | features::GUEST_CSUM
+    | features::GUEST_TSO4
+    | features::GUEST_TSO6
+    | features::GUEST_USO4
+    | features::GUEST_USO6;
+
+/// What the guest gets of frames that wait in the tap all together.
+fn deliver(
+    lab: &mut Segment,
+    port: &mut Port,
+    wire: &Wire,
+    frames: &[Vec<u8>],
+) -> Result<Vec<Frame>> {
+    let daemon = lab.daemon.process();
+    daemon.signal(Signal::STOP);
+    for bytes in frames {
+        let frame = Frame {
+            header: Header::default(),
+            bytes: bytes.clone(),
+        };
+        assert!(wire.send(&frame)?, "the tap has room");
+    }
+    daemon.signal(Signal::CONT);
+    let mut come = Vec::new();
+    while let Some(frame) = port.receive(NO_MORE)? {
+        come.push(frame);
+    }
+    Ok(come)
+}
+
+#[test]
+fn neighbours_of_one_flow_reach_a_guest_as_one_super_frame() -> Result<()> {
+    let mut lab = Segment::new(&file(true), &["vm1"])?;
+    let mut port = lab.front_end("vm1").features(TAKES_ALL).start()?;
+    let wire = lab.wire("tap0")?;
+    let mut joined = 0;
+    for whole in flows() {
+        let frames = cut(&whole);
+        let come = deliver(&mut lab, &mut port, &wire, &frames)?;
+        assert_eq!(come.len(), 1, "one super-frame");
+        assert_eq!(come[0].header.gso_size, 100);
+        assert_eq!(cut(&come[0]), frames);
+        joined += frames.len() as u64 - 1;
+        // A wrong checksum, a frame of another flow, a hole.
+        let mut frames = frames;
+        let last = frames[4].len() - 1;
+        frames[4][last] ^= 1;
+        frames[9] = Frame::udp4(300, 9).bytes;
+        frames.remove(14);
+        let come = deliver(&mut lab, &mut port, &wire, &frames)?;
+        assert!(come.len() >= 5 && come.len() < frames.len());
+        let pieces: Vec<_> = come.iter().flat_map(cut).collect();
+        assert_eq!(pieces, frames);
+        joined += (frames.len() - come.len()) as u64;
+    }
+    let to_guest = lab.counters("vm1")?.to_guest;
+    assert_eq!((to_guest.coalesced, to_guest.drops), (joined, 0));
+    Ok(())
+}
+
+#[test]
+fn a_guest_gets_frames_as_they_came_if_it_takes_no_others_or_is_left_alone() -> Result<()> {
+    for (coalesce, features) in [(true, features::PLAIN), (false, TAKES_ALL)] {
+        let mut lab = Segment::new(&file(coalesce), &["vm1"])?;
+        let mut port = lab.front_end("vm1").features(features).start()?;
+        let wire = lab.wire("tap0")?;
+        for whole in flows() {
+            let frames = cut(&whole);
+            let come = deliver(&mut lab, &mut port, &wire, &frames)?;
+            let come: Vec<_> = come.into_iter().map(|frame| frame.bytes).collect();
+            assert_eq!(come, frames);
+        }
     }
     Ok(())
 }

@@ -97,6 +97,7 @@ fn tool_metrics_and_log_agree_at_a_quiet_moment() -> Result<()> {
             let told = Direction {
                 frames: counts["frames"].as_u64().expect("frames"),
                 segments: counts["segments"].as_u64().expect("segments"),
+                coalesced: counts["coalesced"].as_u64().expect("coalesced"),
                 drops: reasons.clone().map(|(_, count)| count).sum(),
                 reasons: reasons.collect(),
             };

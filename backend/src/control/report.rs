@@ -129,7 +129,7 @@ pub struct DirectionReport {
     pub bytes: u64,
     /// Bytes charged: every segment's headers, framing and padding.
     pub wire_bytes: u64,
-    /// Frames of these that were joined to the one before them, into one super-frame.
+    /// Frames that were joined to the one before them, into one super-frame.
     #[serde(default)]
     pub coalesced: u64,
     /// Calls (interrupts) to the guest.

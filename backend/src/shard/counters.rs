@@ -150,7 +150,7 @@ impl Drops {
 pub struct DirectionCounters {
     /// What went through.
     pub sent: FlowCounters,
-    /// Frames of these that were joined to the one before them, into one super-frame.
+    /// Frames that were joined to the one before them, into one super-frame.
     pub coalesced: u64,
     /// What did not.
     pub drops: Drops,

@@ -8,6 +8,7 @@ use ring::Accepts;
 use ring::net::MAX_FRAME_LEN;
 
 use super::Progress;
+use super::arriving::Arriving;
 use super::counters::{DropReason, Drops};
 use super::from_guest::number;
 use super::port::{Now, Port};
@@ -74,6 +75,8 @@ pub(super) struct Lan {
     pub(super) transparent: bool,
     /// Of which frames from guests super-frames are made for the uplink.
     pub(super) joins: Accepts,
+    /// The frame that came last from the uplink, as long as others may join it.
+    pub(super) arriving: Option<Arriving>,
     /// Frames from the uplink that no port was charged with.
     pub(super) refused: Drops,
     /// Turns it had.
@@ -114,6 +117,7 @@ impl Lan {
             staging: VecDeque::new(),
             transparent: false,
             joins,
+            arriving: None,
             refused: Drops::default(),
             turns: 0,
             held: Vec::new(),

@@ -4,6 +4,7 @@
 //! command; then every uplink with anything to do has a turn within a budget, so that no guest keeps it
 //! from another. Nothing on the way of a frame locks or allocates.
 
+mod arriving;
 mod calls;
 mod capture;
 mod change;

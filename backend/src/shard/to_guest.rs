@@ -8,6 +8,7 @@ use qos::{Frame, FrameShape, Grant, Headers, Hold};
 use ring::net::{HEAD_LEN, Header, MAX_FRAME_LEN, MIN_FRAME_LEN};
 use ring::{FrameFault, GatherOutcome, HEADER_LEN, RingFault, inspect_from_host};
 
+use super::arriving::{Arriving, accepts};
 use super::capture;
 use super::counters::DropReason;
 use super::from_guest::number;
@@ -79,6 +80,7 @@ impl Lan {
                 turn.moved += 1;
             }
         }
+        self.hand_on_arriving(turn);
         read
     }
 
@@ -124,6 +126,9 @@ impl Lan {
         received: &crate::uplink::Received,
         turn: &mut Turn<'_>,
     ) -> Result<(), (DropReason, Option<u32>)> {
+        if self.joins_arriving(queue, received, turn) {
+            return Ok(());
+        }
         let frame_len = u32::try_from(received.len).unwrap_or(u32::MAX);
         let pool = &mut turn.work.pool;
         let (header, head) = pool
@@ -139,20 +144,33 @@ impl Lan {
             Forward::Flood(flood) => (Target::Flood(flood), TagChange::Keep),
             Forward::Uplink(_) => return Err((DropReason::Switch(Refused::Hairpin), None)),
         };
-        let headers = Headers::parse(head, frame_len, 0);
-        let mut unit = Unit::new(shape, target);
-        unit.pair = u16::try_from(queue).unwrap_or(0);
         let port = match target {
             Target::Port(port) => Some(port),
             _ => None,
         };
+        let waits = port.filter(|_| tag == TagChange::Keep && shape.gso_size == 0);
+        let accepts = waits.and_then(|port| accepts(turn.ports.get(port)?));
+        let headers = accepts
+            .is_none()
+            .then(|| Headers::parse(head, frame_len, 0));
+        let mut unit = Unit::new(shape, target);
+        unit.pair = u16::try_from(queue).unwrap_or(0);
         let number = pool.admit(unit).ok_or((DropReason::PoolFull, port))?;
-        match target {
-            Target::Port(_) => {
-                pool.retag(number, tag);
+        self.hand_on_arriving(turn);
+        match (port, headers) {
+            (None, _) => self.queue_flood(Some(number), None, turn),
+            (Some(_), Some(headers)) => {
+                turn.work.pool.retag(number, tag);
                 self.hand_over_with(number, &headers, Path::Uplink, turn);
             }
-            _ => self.queue_flood(Some(number), None, turn),
+            (Some(port), None) => {
+                self.arriving = accepts.map(|accepts| Arriving {
+                    number,
+                    port,
+                    queue,
+                    accepts,
+                });
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ring::{Chain, Gather, HEADER_LEN, IoVecs, Part};
+use ring::{Chain, Gather, HEADER_LEN, IoVecs, Part, Train};
 
 use super::poll::Looks;
 use super::pool::Pool;
@@ -38,6 +38,8 @@ pub(super) struct Work {
     pub(super) scratch: Box<[u8]>,
     /// Where those of frames end that are to be written.
     pub(super) filled: usize,
+    /// What joins the frame that came last from an uplink.
+    pub(super) train: Train,
     /// Frames that are sent together; none while they are.
     pub(super) run: Option<Box<Run>>,
     /// A frame put together from its parts, to be changed.
@@ -60,6 +62,7 @@ impl Work {
             hasher: FlowHasher::default(),
             scratch: vec![0; (RUN_FRAMES + 1) * COPY_ROOM].into_boxed_slice(),
             filled: 0,
+            train: Train::new(),
             run: None,
             whole: vec![0; ring::net::MAX_FRAME_LEN as usize].into_boxed_slice(),
             dirty: Vec::with_capacity(64),

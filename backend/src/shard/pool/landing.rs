@@ -6,10 +6,13 @@
 //! away.
 
 use std::io::IoSliceMut;
+use std::ops::Range;
 
 use arrayvec::ArrayVec;
-use ring::HEADER_LEN;
 use ring::net::MAX_FRAME_LEN;
+use ring::{HEADER_LEN, inspect_from_host};
+
+use crate::shard::judge::shape_of;
 
 use super::{BLOCK, HEADROOM, LANDED, MAX_BLOCKS, NONE, Parts, Pool, Unit, blocks_for, split_head};
 
@@ -148,6 +151,70 @@ impl Pool {
         self.landing.frames.push(number);
         self.landing.here += 1;
         Some(number)
+    }
+
+    /// Header and bytes of a frame that lies where it was read, in one piece.
+    pub(in crate::shard) fn landed(&mut self, number: u32) -> Option<&mut [u8]> {
+        let range = self.landed_range(number)?;
+        self.landing.bytes.get_mut(range)
+    }
+
+    fn landed_range(&self, number: u32) -> Option<Range<usize>> {
+        let unit = self.get(number).filter(|unit| unit.first == LANDED)?;
+        Some(unit.start - HEADER_LEN..unit.start + unit.len as usize)
+    }
+
+    /// Such a frame and the one of `len` bytes that was read behind it and is not admitted, each with its header, if
+    /// there is room for both as one.
+    #[inline]
+    pub(in crate::shard) fn neighbours(&self, number: u32, len: usize) -> Option<(&[u8], &[u8])> {
+        let unit = self.get(number)?;
+        let both = unit.len.saturating_add(u32::try_from(len).ok()?);
+        let more = blocks_for(both).saturating_sub(unit.blocks as usize);
+        if self.landing.passed_by || self.most - self.used < more {
+            return None;
+        }
+        let next = self.landing.next + HEADROOM;
+        Some((
+            self.landing.bytes.get(self.landed_range(number)?)?,
+            self.landing.bytes.get(next - HEADER_LEN..next + len)?,
+        ))
+    }
+
+    /// Appends to a frame these bytes of its [neighbour](Self::neighbours), which is forgotten.
+    #[inline]
+    pub(in crate::shard) fn append(&mut self, number: u32, payload: Range<usize>) {
+        let from = self.landing.next + HEADROOM - HEADER_LEN;
+        let Some(unit) = self.units.get_mut(number as usize) else {
+            return;
+        };
+        let end = unit.start + unit.len as usize;
+        let payload = from + payload.start..from + payload.end;
+        // It is behind what it is appended to.
+        let after = end + payload.len();
+        self.landing.bytes.copy_within(payload, end);
+        unit.len = u32::try_from(after - unit.start).unwrap_or(unit.len);
+        let blocks = blocks_for(unit.len);
+        self.used += blocks - unit.blocks as usize;
+        unit.blocks = u32::try_from(blocks).unwrap_or(unit.blocks);
+        self.landing.next = after.next_multiple_of(ALIGN);
+    }
+
+    /// Reads from the header of a frame what it has become.
+    pub(in crate::shard) fn weigh_anew(&mut self, number: u32) {
+        let Some(len) = self.get(number).map(|unit| unit.len) else {
+            return;
+        };
+        let Some((header, head)) = self.head_mut(number) else {
+            return;
+        };
+        let Ok(facts) = inspect_from_host(header, head, len) else {
+            return;
+        };
+        if let Some(unit) = self.get_mut(number) {
+            unit.shape = shape_of(&facts);
+            unit.left = unit.shape;
+        }
     }
 
     /// Whether another frame can be read without those before it being moved.
