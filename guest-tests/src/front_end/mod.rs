@@ -17,7 +17,7 @@
 //! The map: [`FrontEnd`] negotiates and gives a [`Port`], whose [`Pair`]s are a [`Transmit`] and a
 //! [`Receive`] ring in its [`Memory`]; a [`Shape`] says how a [`Frame`] is cut into descriptors;
 //! [`Flood`] measures at full speed; [`Wire`] is the other end, at the daemon's tap, with a
-//! [`Meter`] for rates; [`Lab`] is a daemon with a wire, [`Segment`] one with several guests. [`raw`] speaks the socket's bytes,
+//! [`Meter`] for rates, and a [`Sender`] is load from there; [`Lab`] is a daemon with a wire, [`Segment`] one with several guests. [`raw`] speaks the socket's bytes,
 //! and every ring gives its driver half away ([`Queue::driver`]), for front-ends that mean no good.
 //!
 //! A port has no thread: one thread may drive thousands of them.
@@ -36,6 +36,7 @@ mod queue;
 pub mod raw;
 mod receive;
 mod segment;
+mod sender;
 mod shape;
 mod sys;
 mod transmit;
@@ -52,6 +53,7 @@ pub use port::{Pair, Port};
 pub use queue::Queue;
 pub use receive::{Buffers, Receive};
 pub use segment::Segment;
+pub use sender::{Pace, Sender};
 pub use shape::Shape;
 pub use transmit::Transmit;
 pub use wire::Wire;

@@ -44,23 +44,11 @@ impl Wire {
     /// # Errors
     /// [`Error::Io`] if the namespace has no such interface.
     pub fn open(namespace: &Namespace, interface: &str) -> Result<Self> {
-        let what = || format!("opening a packet socket on {interface}");
-        let deadline = Instant::now() + APPEARANCE;
-        loop {
-            let opened = in_namespace(namespace, || {
-                let sockets = open(interface, ALL).and_then(|all| Ok((all, open(interface, 0)?)));
-                Ok(sockets)
-            })?;
-            match opened {
-                Ok((socket, direct)) => {
-                    set_option(&direct, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
-                        .context(what())?;
-                    return Ok(Self { socket, direct });
-                }
-                Err(_) if Instant::now() < deadline => std::thread::sleep(POLL),
-                Err(error) => return Err(error).context(what()),
-            }
-        }
+        opened(namespace, interface, || {
+            let socket = open(interface, ALL)?;
+            let direct = open_direct(interface)?;
+            Ok(Self { socket, direct })
+        })
     }
 
     /// Keeps the namespace's own stack from sending anything by itself: no IPv6, so no neighbour and
@@ -80,10 +68,7 @@ impl Wire {
     /// # Errors
     /// [`Error::Io`] if the frame is longer than the interface's MTU, or the interface is down.
     pub fn send(&self, frame: &Frame) -> Result<bool> {
-        let mut unit = Vec::with_capacity(HEADER + frame.bytes.len());
-        let [header @ .., _, _] = frame.header.to_bytes();
-        unit.extend(header);
-        unit.extend(&frame.bytes);
+        let unit = unit(frame);
         let plain = frame.header.gso_type == 0;
         Self::send_unit(if plain { &self.direct } else { &self.socket }, &unit)
     }
@@ -175,6 +160,46 @@ impl Wire {
     }
 }
 
+/// A socket that only sends: past the queueing discipline, or through it, where the kernel can cut up what the
+/// interface does not take whole.
+pub(super) fn sending_socket(
+    namespace: &Namespace,
+    interface: &str,
+    direct: bool,
+) -> Result<OwnedFd> {
+    opened(namespace, interface, || {
+        if direct {
+            open_direct(interface)
+        } else {
+            open(interface, 0)
+        }
+    })
+}
+
+/// Opens something on an interface, once it is there.
+fn opened<T: Send>(
+    namespace: &Namespace,
+    interface: &str,
+    open: impl Fn() -> std::io::Result<T> + Sync,
+) -> Result<T> {
+    let deadline = Instant::now() + APPEARANCE;
+    loop {
+        match in_namespace(namespace, || Ok(open()))? {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(POLL),
+            opened => return opened.context(format!("opening a packet socket on {interface}")),
+        }
+    }
+}
+
+/// A frame with its header, as a packet socket takes it.
+pub(super) fn unit(frame: &Frame) -> Vec<u8> {
+    let mut unit = Vec::with_capacity(HEADER + frame.bytes.len());
+    let [header @ .., _, _] = frame.header.to_bytes();
+    unit.extend(header);
+    unit.extend(&frame.bytes);
+    unit
+}
+
 fn parse(unit: &[u8]) -> Result<Frame> {
     let (header, bytes) = unit
         .split_first_chunk::<HEADER>()
@@ -200,6 +225,12 @@ fn open(interface: &str, ethertype: u16) -> std::io::Result<OwnedFd> {
         .try_into()
         .map_err(|_| Errno::NODEV)?;
     bind_packet(&socket, index.get(), ethertype)?;
+    Ok(socket)
+}
+
+fn open_direct(interface: &str) -> std::io::Result<OwnedFd> {
+    let socket = open(interface, 0)?;
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
     Ok(socket)
 }
 

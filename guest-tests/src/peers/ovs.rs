@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{Cores, HugePages};
 use crate::error::Result;
 use crate::netns::Namespace;
-use crate::process::{Process, output_of};
+use crate::process::{Process, Usage, output_of};
 use crate::scratch;
 
 /// The bridge, and so its tap.
@@ -17,6 +17,8 @@ const BRIDGE: &str = "ovsbr0";
 /// The vhost-user port, and so its socket.
 const PORT: &str = "vhost0";
 const OTHER_PORT: &str = "vhost1";
+/// The tap of DPDK's `net_tap`.
+const POLLED_TAP: &str = "dtap0";
 /// Debian's path; `ovs-vswitchd` itself may be an alternative without DPDK.
 const SWITCH: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -26,8 +28,11 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Which ports the switch has, and where it hands frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wiring {
-    /// One vhost-user port, into the tap.
+    /// One vhost-user port and the bridge's own tap, each into the other. The tap is read by the switch's main
+    /// thread, which has no processor but the polling thread's.
     Tap,
+    /// One vhost-user port and a tap of DPDK's `net_tap`, each into the other; the polling thread reads both.
+    PolledTap,
     /// Two vhost-user ports, each into the other.
     Pair,
     /// Two vhost-user ports on a bridge that learns addresses.
@@ -37,18 +42,29 @@ pub enum Wiring {
 impl Wiring {
     const fn ports(self) -> &'static [&'static str] {
         match self {
-            Self::Tap => &[PORT],
+            Self::Tap | Self::PolledTap => &[PORT],
             Self::Pair | Self::Learning => &[PORT, OTHER_PORT],
         }
     }
 
-    fn flows(self) -> Vec<String> {
+    const fn tap(self) -> &'static str {
         match self {
-            Self::Tap => vec![format!("in_port={PORT},actions=LOCAL")],
-            Self::Pair => vec![
-                format!("in_port={PORT},actions={OTHER_PORT}"),
-                format!("in_port={OTHER_PORT},actions={PORT}"),
-            ],
+            Self::PolledTap => POLLED_TAP,
+            _ => BRIDGE,
+        }
+    }
+
+    fn flows(self) -> Vec<String> {
+        let both = |one, other| {
+            vec![
+                format!("in_port={one},actions={other}"),
+                format!("in_port={other},actions={one}"),
+            ]
+        };
+        match self {
+            Self::Tap => both(PORT, "LOCAL"),
+            Self::PolledTap => both(PORT, POLLED_TAP),
+            Self::Pair => both(PORT, OTHER_PORT),
             Self::Learning => vec!["actions=NORMAL".to_owned()],
         }
     }
@@ -61,6 +77,7 @@ pub struct Ovs {
     switch: Process,
     database: Process,
     folder: TempDir,
+    wiring: Wiring,
 }
 
 impl Ovs {
@@ -94,6 +111,7 @@ impl Ovs {
         let options = [
             "dpdk-init=true".to_owned(),
             "dpdk-socket-mem=512".to_owned(),
+            "dpdk-socket-limit=512".to_owned(),
             format!("dpdk-extra=\"{extra}\""),
             format!("dpdk-lcore-mask={mask}"),
             format!("pmd-cpu-mask={mask}"),
@@ -110,8 +128,13 @@ impl Ovs {
         let mut switch = place.start(namespace, "switch", &words)?;
         let control = folder.path().join("switch.ctl");
         switch.wait_until("the switch's start", START_TIMEOUT, || control.exists())?;
-        place.forward(wiring)?;
-        namespace.ip(&format!("link set {BRIDGE} up"))?;
+        place
+            .forward(wiring)
+            .inspect_err(|_| eprintln!("{}", switch.log_tail()))?;
+        switch.wait_until("the switch's tap", START_TIMEOUT, || {
+            let up = format!("link set {} up", wiring.tap());
+            namespace.ip(&up).is_ok()
+        })?;
         switch.wait_until("the switch's ports", START_TIMEOUT, || {
             let mut ports = wiring.ports().iter();
             ports.all(|port| folder.path().join(port).exists())
@@ -120,6 +143,7 @@ impl Ovs {
             switch,
             database,
             folder,
+            wiring,
         })
     }
 
@@ -135,10 +159,18 @@ impl Ovs {
         self.folder.path().join(OTHER_PORT)
     }
 
-    /// The interface that frames leave by.
+    /// The interface that frames leave by, and come from.
     #[must_use]
-    pub fn tap(&self) -> &'static str {
-        BRIDGE
+    pub const fn tap(&self) -> &'static str {
+        self.wiring.tap()
+    }
+
+    /// What the switch, its polling thread included, has used.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] if it has ended.
+    pub fn usage(&self) -> Result<Usage> {
+        self.switch.usage()
     }
 
     /// The ends of what switch and database have said.
@@ -202,6 +234,13 @@ impl Folder<'_> {
         for port in wiring.ports() {
             words +=
                 &format!(" -- add-port {BRIDGE} {port} -- set Interface {port} type=dpdkvhostuser");
+        }
+        if wiring == Wiring::PolledTap {
+            // net_tap has as many queues either way, and the switch sends on one for each thread.
+            words += &format!(
+                " -- add-port {BRIDGE} {POLLED_TAP} -- set Interface {POLLED_TAP} type=dpdk \
+                 options:dpdk-devargs=net_tap0,iface={POLLED_TAP} options:n_rxq=2"
+            );
         }
         let words: Vec<&str> = words.split_whitespace().collect();
         self.tool("ovs-vsctl", &words)?;

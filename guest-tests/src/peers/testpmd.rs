@@ -147,6 +147,33 @@ impl Testpmd {
         )
     }
 
+    /// A guest that only receives, and counts it; its port is [`Testpmd::RECEIVER`].
+    ///
+    /// # Errors
+    /// As [`Testpmd::generator`].
+    pub fn receiver(
+        namespace: &Namespace,
+        pages: &HugePages,
+        cores: Cores,
+        socket: &Path,
+    ) -> Result<Self> {
+        let socket = socket.display();
+        Self::start(
+            scratch::folder("pmd")?,
+            namespace,
+            pages,
+            "generator",
+            (cores.backend, cores.generator),
+            &[format!(
+                "--vdev=net_virtio_user0,path={socket},queues=1,queue_size=1024"
+            )],
+            &["--forward-mode=rxonly".to_owned(), STATISTICS.to_owned()],
+        )
+    }
+
+    /// The port of [`Testpmd::receiver`].
+    pub const RECEIVER: u16 = 0;
+
     /// The ports of [`Testpmd::ends`] that frames are received on.
     pub const ENDS: [u16; 2] = [0, 2];
 

@@ -16,6 +16,7 @@ mod peers;
 mod qos;
 mod qos_peers;
 mod race;
+mod receive;
 mod ring;
 
 use std::process::ExitCode;
@@ -52,11 +53,16 @@ struct Benchmark {
     run: fn(&Stop, &Args) -> Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 8] = [
+const BENCHMARKS: [Benchmark; 9] = [
     Benchmark {
         name: "path",
         what: "guest to tap: unlimited, limited, among many classes and guests, and Open vSwitch with DPDK",
         run: |stop, args| path::run(stop, &args.choice),
+    },
+    Benchmark {
+        name: "receive",
+        what: "tap to guest, beside Open vSwitch and testpmd",
+        run: |stop, args| receive::run(stop, &args.choice),
     },
     Benchmark {
         name: "coalesce",
