@@ -297,7 +297,7 @@ fn ethernet(kind: u16) -> [u8; ETHERNET] {
     [255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 2, high, low]
 }
 
-fn ipv4(protocol: u8, len: usize) -> Vec<u8> {
+pub(super) fn ipv4(protocol: u8, len: usize) -> Vec<u8> {
     let mut bytes = ethernet(0x0800).to_vec();
     let [high, low] = cut(len + 20).to_be_bytes();
     let mut header = [0x45, 0, high, low, 0, 1, 0x40, 0, 64, protocol, 0, 0].to_vec();
@@ -326,7 +326,7 @@ fn cut(len: usize) -> u16 {
 }
 
 /// The ones' complement sum of RFC 1071, not folded.
-fn sum(bytes: &[u8]) -> u64 {
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     let word = |pair: &[u8]| match *pair {
         [high, low] => u64::from(u16::from_be_bytes([high, low])),
         [high] => u64::from(high) << 8,
@@ -335,7 +335,7 @@ fn sum(bytes: &[u8]) -> u64 {
     bytes.chunks(2).map(word).sum()
 }
 
-fn fold(mut sum: u64) -> u16 {
+pub(super) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -24,6 +24,7 @@
 
 mod builder;
 mod connect;
+mod echo;
 pub mod features;
 mod frame;
 mod header;

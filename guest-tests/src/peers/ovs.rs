@@ -111,7 +111,7 @@ impl Ovs {
         let options = [
             "dpdk-init=true".to_owned(),
             "dpdk-socket-mem=512".to_owned(),
-            "dpdk-socket-limit=512".to_owned(),
+            "dpdk-socket-limit=640".to_owned(),
             format!("dpdk-extra=\"{extra}\""),
             format!("dpdk-lcore-mask={mask}"),
             format!("pmd-cpu-mask={mask}"),

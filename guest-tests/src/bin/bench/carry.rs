@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::ours::{GUEST, Limits, TAP};
 
-/// Huge pages of 2 MiB: 128 MiB for the generator, 512 MiB for a back-end, and as much to spare.
-pub(crate) const PAGES: u64 = 384;
+/// Huge pages of 2 MiB: 256 MiB for the generator, and 640 MiB for a back-end.
+pub(crate) const PAGES: u64 = 448;
 
 /// Who carries the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

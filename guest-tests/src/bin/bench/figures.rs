@@ -37,9 +37,15 @@ impl Series {
     }
 }
 
-/// Prints a figure with its unit.
+/// Prints a figure with its unit, small ones with decimal places.
 pub(crate) fn value(prefix: &str, series: &Series, unit: &str) {
-    println!("{prefix}.{} {:.0} {unit}", series.name, series.median());
+    let median = series.median();
+    let places = match median {
+        ..10.0 => 3,
+        ..1000.0 => 1,
+        _ => 0,
+    };
+    println!("{prefix}.{} {median:.places$} {unit}", series.name);
 }
 
 /// Prints payload megabits (10^6) per second.

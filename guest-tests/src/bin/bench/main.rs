@@ -9,6 +9,7 @@ mod choice;
 mod coalesce;
 mod figures;
 mod guest;
+mod latency;
 mod local;
 mod ours;
 mod path;
@@ -53,7 +54,7 @@ struct Benchmark {
     run: fn(&Stop, &Args) -> Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 9] = [
+const BENCHMARKS: [Benchmark; 10] = [
     Benchmark {
         name: "path",
         what: "guest to tap: unlimited, limited, among many classes and guests, and Open vSwitch with DPDK",
@@ -83,6 +84,11 @@ const BENCHMARKS: [Benchmark; 9] = [
         name: "peers",
         what: "the same beside testpmd and the kernel's own floor",
         run: |stop, args| peers::run(stop, &args.choice),
+    },
+    Benchmark {
+        name: "latency",
+        what: "one request at a time, beside Open vSwitch and QEMU's own virtio-net",
+        run: |stop, args| latency::run(stop, &args.choice),
     },
     Benchmark {
         name: "guest",

@@ -31,31 +31,55 @@ impl Race<'_> {
         contenders: &[(&str, C)],
         measure: impl Fn(C) -> Result<f64>,
     ) -> Result<()> {
+        let parts = [(self.prefix, self.unit)];
+        self.run_parts(parts, contenders, |contender| Ok([measure(contender)?]))
+    }
+
+    /// The same for several figures of one measurement, each with a prefix and a unit of its own. What is not a
+    /// number is left out: not every contender has every figure.
+    pub(crate) fn run_parts<C: Copy, const N: usize>(
+        &self,
+        parts: [(&str, &str); N],
+        contenders: &[(&str, C)],
+        measure: impl Fn(C) -> Result<[f64; N]>,
+    ) -> Result<()> {
         let chosen = contenders.iter();
         let chosen = chosen.filter(|(name, _)| self.choice.has_contender(name));
         let mut running: Vec<_> = chosen
-            .map(|&(name, contender)| (contender, Series::new(name)))
+            .map(|&(name, contender)| (contender, [(); N].map(|()| Series::new(name))))
             .collect();
-        let (prefix, unit) = (self.prefix, self.unit);
         for round in 1..=self.choice.rounds() {
             for (contender, series) in &mut running {
                 self.stop.check()?;
-                let value = measure(*contender)?;
-                let name = series.name();
-                eprintln!("round {round}: {prefix}.{name} {value:.0} {unit}");
-                series.add(value);
+                let values = measure(*contender)?;
+                for ((series, value), (prefix, unit)) in series.iter_mut().zip(values).zip(parts) {
+                    let name = series.name();
+                    eprintln!("round {round}: {prefix}.{name} {value:.1} {unit}");
+                    series.add(value);
+                }
             }
         }
-        for (_, series) in &running {
+        for (part, (prefix, unit)) in parts.into_iter().enumerate() {
+            let series: Vec<&Series> = running
+                .iter()
+                .filter_map(|(_, all)| all.get(part))
+                .collect();
+            self.print(prefix, unit, &series);
+        }
+        Ok(())
+    }
+
+    fn print(&self, prefix: &str, unit: &str, running: &[&Series]) {
+        let running = || running.iter().filter(|series| !series.median().is_nan());
+        for series in running() {
             figures::value(prefix, series, unit);
         }
-        let named = |name: &str| running.iter().find(|(_, series)| series.name() == name);
-        for (_, ours) in &running {
+        for ours in running() {
             let Some(kind) = ours.name().strip_prefix(OURS) else {
                 continue;
             };
             for &reference in self.references {
-                if let Some((_, other)) = named(reference) {
+                if let Some(other) = running().find(|series| series.name() == reference) {
                     let to = match reference {
                         USUAL => String::new(),
                         other => format!("_to_{other}"),
@@ -64,6 +88,5 @@ impl Race<'_> {
                 }
             }
         }
-        Ok(())
     }
 }
