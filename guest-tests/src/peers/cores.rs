@@ -1,6 +1,6 @@
 //! Which processor does what: a back-end and its load share none.
 
-use std::process;
+use std::{process, thread};
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -40,6 +40,21 @@ impl Cores {
     pub fn pin_backend(&self, pid: u32) -> Result<()> {
         let (cpu, pid) = (self.backend.to_string(), pid.to_string());
         output_of("taskset", &["--all-tasks", "-pc", &cpu, &pid]).map(drop)
+    }
+
+    /// Does something on a thread that is kept on a processor.
+    ///
+    /// # Errors
+    /// As [`Self::pin_this_thread`], and those of what is done.
+    pub fn on<T: Send>(processor: usize, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let pinned = || {
+            Self::pin_this_thread(processor)?;
+            action()
+        };
+        thread::scope(|scope| {
+            let ended = scope.spawn(pinned).join();
+            ended.unwrap_or(Err(Error::Setup("the measuring thread panicked")))
+        })
     }
 
     /// Keeps the calling thread on a processor, and the threads that it starts from then on.

@@ -10,7 +10,7 @@ use super::stats::{self, Count};
 use super::{Cores, HugePages};
 use crate::error::Result;
 use crate::netns::Namespace;
-use crate::process::Process;
+use crate::process::{Process, Usage};
 use crate::scratch;
 
 /// A guest says every second what it has counted.
@@ -283,6 +283,14 @@ impl Testpmd {
     pub fn stop(&mut self) -> Result<()> {
         self.process.signal(Signal::INT);
         self.process.wait(STOP_TIMEOUT).map(drop)
+    }
+
+    /// What it has used.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] if it has ended.
+    pub fn usage(&self) -> Result<Usage> {
+        self.process.usage()
     }
 
     /// The end of what it has said.

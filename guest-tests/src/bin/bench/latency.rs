@@ -93,7 +93,7 @@ impl Polling {
             let (mut a, mut b) = (connect(a)?, connect(b)?);
             let there = Frame::udp4(LEN - 42, 0).from_mac(A).to_mac(B);
             let back = Frame::udp4(LEN - 42, 0).from_mac(B).to_mac(A);
-            on(cores.generator, || {
+            Cores::on(cores.generator, || {
                 trips(|clear| {
                     while clear && (arrived(&mut a)? || arrived(&mut b)?) {}
                     send(&mut a, &there)?;
@@ -126,7 +126,7 @@ impl Polling {
             let (mut guest, wire) = (connect(socket)?, Wire::open(&namespace, tap)?);
             let there = Frame::udp4(LEN - 42, 0).from_mac(A).to_mac(HOST);
             let back = Frame::udp4(LEN - 42, 0).from_mac(HOST).to_mac(A);
-            on(cores.generator, || {
+            Cores::on(cores.generator, || {
                 let reached = || {
                     let reached = Cell::new(false);
                     wire.watch(|| true, |_| reached.set(true))?;
@@ -211,18 +211,6 @@ fn until(mut so: impl FnMut() -> Result<bool>) -> Result<bool> {
         std::hint::spin_loop();
     }
     Ok(true)
-}
-
-/// Runs something on a thread that is kept on a processor.
-fn on<T: Send>(processor: usize, action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let pinned = || {
-            Cores::pin_this_thread(processor)?;
-            action()
-        };
-        let ended = scope.spawn(pinned).join();
-        ended.unwrap_or(Err(Error::Setup("the guests' thread panicked")))
-    })
 }
 
 /// Median and p99 of round trips, in nanoseconds. A trip answers whether it came to its end, which at first some

@@ -4,9 +4,11 @@
 //! standard error. Contenders take turns within a round, so that what the machine does meanwhile falls on
 //! all of them: figures are medians over the rounds, ratios the medians of each round's ratio.
 
+mod behind;
 mod carry;
 mod choice;
 mod coalesce;
+mod cpu;
 mod figures;
 mod guest;
 mod latency;
@@ -54,7 +56,7 @@ struct Benchmark {
     run: fn(&Stop, &Args) -> Result<()>,
 }
 
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 11] = [
     Benchmark {
         name: "path",
         what: "guest to tap: unlimited, limited, among many classes and guests, and Open vSwitch with DPDK",
@@ -89,6 +91,11 @@ const BENCHMARKS: [Benchmark; 10] = [
         name: "latency",
         what: "one request at a time, beside Open vSwitch and QEMU's own virtio-net",
         run: |stop, args| latency::run(stop, &args.choice),
+    },
+    Benchmark {
+        name: "cpu",
+        what: "processor time for what is carried, and for nothing, beside Open vSwitch",
+        run: |stop, args| cpu::run(stop, &args.choice),
     },
     Benchmark {
         name: "guest",

@@ -7,18 +7,15 @@
 //! needs little. Single frames are sent as super-frames that the tap does not take, so the kernel cuts them on
 //! the sender's side, for less than it would cost to send them one by one.
 
-use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
+use guest_tests::Result;
 use guest_tests::front_end::{Frame, FrontEnd, Pace, Sender, features};
-use guest_tests::peers::{Cores, Count, HugePages, Ovs, Testpmd, Wiring};
-use guest_tests::{Daemon, Error, Namespace, Result};
+use guest_tests::peers::{Cores, Count, Testpmd, Wiring};
 
 use crate::Stop;
-use crate::carry::PAGES;
+use crate::behind::{Between, Place};
 use crate::choice::Choice;
-use crate::ours::{GUEST, TAP};
 use crate::race::Race;
 
 const LENGTHS: [u16; 2] = [64, 1500];
@@ -36,17 +33,6 @@ const SETTLE: Duration = Duration::from_millis(700);
 /// Of a front-end's rings, as of testpmd's.
 const RING: u16 = 1024;
 
-/// Who is between the tap and the guest.
-#[derive(Debug, Clone, Copy)]
-enum Between {
-    /// Our daemon, with these keys for the guest.
-    Ours(&'static str),
-    /// Open vSwitch with DPDK.
-    Ovs(Wiring),
-    /// testpmd, `net_tap` to `net_vhost`.
-    Testpmd,
-}
-
 const CONTENDERS: [(&str, Between); 5] = [
     ("ours", Between::Ours("")),
     (
@@ -59,11 +45,7 @@ const CONTENDERS: [(&str, Between); 5] = [
 ];
 
 pub(crate) fn run(stop: &Stop, choice: &Choice) -> Result<()> {
-    let place = Place {
-        cores: Cores::first_two()?,
-        pages: HugePages::reserve(PAGES)?,
-        window: choice.window(),
-    };
+    let place = Place::new(choice.window())?;
     let race = Race {
         stop,
         choice,
@@ -94,19 +76,13 @@ pub(crate) fn run(stop: &Stop, choice: &Choice) -> Result<()> {
     Ok(())
 }
 
-/// Where the contenders work.
-struct Place {
-    cores: Cores,
-    pages: HugePages,
-    window: Duration,
-}
-
 impl Place {
     /// Frames that a DPDK guest receives in a second.
     fn frames(&self, between: Between, load: &Frame) -> Result<f64> {
-        self.behind(between, |namespace, socket, tap| {
-            let (pages, cores) = (&self.pages, self.cores);
-            let mut guest = Testpmd::receiver(namespace, pages, cores, socket)?;
+        self.behind(between, |back_end| {
+            let (namespace, pages, cores) = (back_end.namespace, &self.pages, self.cores);
+            let mut guest = Testpmd::receiver(namespace, pages, cores, &back_end.socket)?;
+            let tap = back_end.tap;
             let _sender = Sender::start(namespace, tap, cores.generator, load, Pace::Most)?;
             guest.rate(&[Testpmd::RECEIVER], Count::Received, self.window)
         })
@@ -120,55 +96,21 @@ impl Place {
             Between::Ovs(_) | Between::Testpmd => 0,
         };
         let headers = load.headers_len();
-        self.behind(between, |namespace, socket, tap| {
-            let guest = FrontEnd::connect(socket).ring_size(RING).largest(1514);
+        self.behind(between, |back_end| {
+            let guest = FrontEnd::connect(&back_end.socket);
+            let guest = guest.ring_size(RING).largest(1514);
             let mut guest = guest.features(features::PLAIN | offloads).start()?;
-            let cores = self.cores;
-            let _sender = Sender::start(namespace, tap, cores.generator, load, Pace::Most)?;
-            let receive = || {
-                Cores::pin_this_thread(cores.generator)?;
+            let (tap, processor) = (back_end.tap, self.cores.generator);
+            let _sender = Sender::start(back_end.namespace, tap, processor, load, Pace::Most)?;
+            let (absorbed, elapsed) = Cores::on(processor, || {
                 guest.absorb(SETTLE)?;
                 let start = Instant::now();
                 Ok((guest.absorb(self.window)?, start.elapsed()))
-            };
-            let (absorbed, elapsed) = thread::scope(|scope| {
-                let ended = scope.spawn(receive).join();
-                ended.unwrap_or(Err(Error::Setup("the guest's thread panicked")))
             })?;
             let payload = absorbed.bytes - absorbed.frames * headers as u64;
             let segments = payload / u64::from(PAYLOAD);
             Ok(u32::try_from(segments).map_or(f64::NAN, f64::from) / elapsed.as_secs_f64())
         })
-    }
-
-    /// Starts a back-end, and measures with its socket and its tap.
-    fn behind<T>(
-        &self,
-        between: Between,
-        measure: impl FnOnce(&Namespace, &Path, &str) -> Result<T>,
-    ) -> Result<T> {
-        let namespace = Namespace::new()?;
-        match between {
-            Between::Ours(keys) => {
-                let config =
-                    format!("[uplink.lan]\nkind = \"tap:{TAP}\"\n[guest.{GUEST}]\n{keys}\n");
-                let builder = Daemon::new(&namespace).config(&config);
-                let mut daemon = builder.expect_socket(GUEST).start()?;
-                self.cores.pin_backend(daemon.process().pid())?;
-                measure(&namespace, &daemon.socket(GUEST), TAP)
-                    .inspect_err(|_| eprintln!("daemon, {}", daemon.log()))
-            }
-            Between::Ovs(wiring) => {
-                let ovs = Ovs::start(&namespace, &self.pages, self.cores, wiring)?;
-                measure(&namespace, &ovs.socket(), ovs.tap())
-                    .inspect_err(|_| eprintln!("switch, {}", ovs.log_tail()))
-            }
-            Between::Testpmd => {
-                let forwarder = Testpmd::forwarder(&namespace, &self.pages, self.cores, TAP)?;
-                measure(&namespace, &forwarder.socket(), TAP)
-                    .inspect_err(|_| eprintln!("testpmd, {}", forwarder.log_tail()))
-            }
-        }
     }
 }
 
