@@ -11,6 +11,8 @@ pub struct Direction {
     pub segments: u64,
     /// Frames that became part of the super-frame before them.
     pub coalesced: u64,
+    /// Calls of the guest.
+    pub calls: u64,
     /// Frames dropped, for whatever reason.
     pub drops: u64,
     /// Frames dropped, by reason.
@@ -77,6 +79,7 @@ fn direction(line: &str) -> Direction {
         frames: number("frames"),
         segments: number("segments"),
         coalesced: number("coalesced"),
+        calls: number("calls"),
         drops: number("drops"),
         reasons: reasons.collect(),
     }
@@ -98,12 +101,13 @@ mod tests {
 
     #[test]
     fn the_last_complete_set_is_read() {
-        let log = "[INFO] port=tap1 direction=from-guest frames=3 segments=9 drops=0\n\
+        let log = "[INFO] port=tap1 direction=from-guest frames=3 segments=9 calls=2 drops=0\n\
             [INFO] port=tap1 direction=to-guest frames=5 segments=6 drops=7 drop.queue-full=7\n\
             [INFO] port=tap1 kicks=4 wakes=8 broken_rings=1\n";
         let counters = Counters::parse(log).unwrap();
         let (from, to) = (&counters.from_guest, &counters.to_guest);
         assert_eq!((from.frames, from.segments, from.drops), (3, 9, 0));
+        assert_eq!((from.calls, to.calls), (2, 0));
         assert_eq!((to.drops, to.reasons.get("queue-full")), (7, Some(&7)));
         assert_eq!(
             (counters.kicks, counters.wakes, counters.broken_rings),

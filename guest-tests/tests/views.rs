@@ -98,6 +98,7 @@ fn tool_metrics_and_log_agree_at_a_quiet_moment() -> Result<()> {
                 frames: counts["frames"].as_u64().expect("frames"),
                 segments: counts["segments"].as_u64().expect("segments"),
                 coalesced: counts["coalesced"].as_u64().expect("coalesced"),
+                calls: counts["calls"].as_u64().expect("calls"),
                 drops: reasons.clone().map(|(_, count)| count).sum(),
                 reasons: reasons.collect(),
             };

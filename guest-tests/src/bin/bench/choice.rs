@@ -10,9 +10,9 @@ const WINDOW: Duration = Duration::from_secs(2);
 const SHORT_WINDOW: Duration = Duration::from_secs(1);
 
 /// Options of the benchmarks with contenders that take turns.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Choice {
-    /// Rounds, in each of which every contender has a turn; 3 unless told otherwise
+    /// Rounds, in each of which every contender has a turn; 3 unless told otherwise, of `guest` 5
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
 
@@ -32,6 +32,15 @@ pub(crate) struct Choice {
 impl Choice {
     pub(crate) fn rounds(&self) -> u16 {
         self.rounds.unwrap_or(if self.quick { 1 } else { ROUNDS })
+    }
+
+    /// The same with so many rounds, if nobody has said how many.
+    pub(crate) fn usually(&self, rounds: u16) -> Self {
+        let unsaid = if self.quick { 1 } else { rounds };
+        Self {
+            rounds: Some(self.rounds.unwrap_or(unsaid)),
+            ..self.clone()
+        }
     }
 
     pub(crate) const fn window(&self) -> Duration {

@@ -48,11 +48,6 @@ pub(crate) fn value(prefix: &str, series: &Series, unit: &str) {
     println!("{prefix}.{} {median:.places$} {unit}", series.name);
 }
 
-/// Prints payload megabits (10^6) per second.
-pub(crate) fn megabits(prefix: &str, series: &Series) {
-    println!("{prefix}.{} {:.1} Mbit/s", series.name, series.median());
-}
-
 /// Prints nanoseconds per frame; without a prefix, the contender has its whole name.
 pub(crate) fn nanos(prefix: &str, series: &Series) {
     let dot = if prefix.is_empty() { "" } else { "." };

@@ -53,8 +53,10 @@ impl Race<'_> {
                 self.stop.check()?;
                 let values = measure(*contender)?;
                 for ((series, value), (prefix, unit)) in series.iter_mut().zip(values).zip(parts) {
-                    let name = series.name();
-                    eprintln!("round {round}: {prefix}.{name} {value:.1} {unit}");
+                    if !value.is_nan() {
+                        let name = series.name();
+                        eprintln!("round {round}: {prefix}.{name} {value:.1} {unit}");
+                    }
                     series.add(value);
                 }
             }
