@@ -18,10 +18,11 @@ use qos::{Burst, PacketRate, Rate, RateSpec};
 
 pub use self::error::ArgsError;
 pub use self::mac::{MacAddr, MacError};
-use crate::config::{self, Config, ConfigError, MAX_SHARDS};
+use crate::config::{self, Config, ConfigError, MAX_SHARDS, SandboxSettings};
 use crate::daemon::Privileges;
 use crate::logging;
 use crate::opener::{self, Policy};
+use crate::sandbox::Seccomp;
 use crate::uplink::{IfName, TapConfig};
 use crate::web;
 
@@ -193,9 +194,14 @@ pub struct Args {
           value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_SHARDS)))]
     shards: Option<u16>,
 
-    /// Open everything in this process, which then keeps its privileges and is in no sandbox
+    /// Open everything in this process, which then keeps its privileges; of the sandbox it has only
+    /// the filters of system calls
     #[arg(long)]
     no_opener: bool,
+
+    /// What happens when a thread makes a system call it has no business with, whatever the file says [default: kill]
+    #[arg(long, value_enum, value_name = "MODE")]
+    seccomp: Option<Seccomp>,
 
     /// Let a reload add sockets in this directory, whatever the file named at the start; may be repeated
     #[arg(long, value_name = "DIR")]
@@ -358,6 +364,10 @@ impl Args {
         Ok(Config {
             metrics: self.metrics.or(config.metrics),
             shards: self.shards.unwrap_or(config.shards),
+            sandbox: SandboxSettings {
+                seccomp: self.seccomp.unwrap_or(config.sandbox.seccomp),
+                ..config.sandbox
+            },
             ..config
         })
     }

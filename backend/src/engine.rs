@@ -6,13 +6,14 @@
 //! the shard's start, retune and stop. The crate calls them on its own thread, in the order of the
 //! front-end's messages.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use ring::{GuestMap, RingLayout};
 use rustix::fs::{Mode, OFlags};
@@ -25,10 +26,14 @@ use virtio_queue::{Error as QueueError, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
+use crate::sandbox::{Role, seccomp};
 use crate::shard::{PortCommand, PortHandle, RingStart};
 
 /// The guest memory that the engine maps and the shard reads.
 type Memory = GuestMemoryAtomic<GuestMemoryMmap<()>>;
+
+/// What `ps` and `top` call the thread of an engine.
+const THREAD: &str = "vhost-user";
 
 /// What the engine offers to front-ends.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +105,7 @@ impl EngineFactory {
             shared: Arc::clone(&backend.shared),
             next_index: 0,
         }));
-        let daemon = VhostUserDaemon::new("vhost-user".to_owned(), backend, memory);
+        let daemon = VhostUserDaemon::new(THREAD.to_owned(), backend, memory);
         CONTEXT.set(None);
         let mut daemon = daemon.map_err(EngineError::Daemon)?;
         self.forget_pending()?;
@@ -167,6 +172,21 @@ thread_local! {
     static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
+/// Confines the thread of an engine to what that needs. The crate makes it, so this comes with the first
+/// message of every session, which asks for the features; until then it has the filters of the thread that
+/// started it.
+fn confine() {
+    thread_local! {
+        static CONFINED: Cell<bool> = const { Cell::new(false) };
+    }
+    if thread::current().name() == Some(THREAD)
+        && !CONFINED.replace(true)
+        && let Err(error) = seccomp::enter(Role::Engine)
+    {
+        log::error!(event = "not-confined"; "an engine keeps the filters of the main thread: {error}");
+    }
+}
+
 /// The engine's view of the device: features, and where memory changes go.
 #[derive(Debug)]
 struct PortBackend {
@@ -187,6 +207,7 @@ impl VhostUserBackend for PortBackend {
     }
 
     fn features(&self) -> u64 {
+        confine();
         self.config.features
     }
 

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use netqos::config::{Config, ControlConfig, FloodConfig, RootConfig, UplinkConfig, UplinkKind};
+use netqos::config::{
+    Config, ControlConfig, FloodConfig, RootConfig, SandboxSettings, UplinkConfig, UplinkKind,
+};
 use netqos::engine::EngineFactory;
 use netqos::opener::{self, Opener, OpenerError, Policy};
 use netqos::sandbox::{self, Landlock, SandboxConfig};
@@ -30,6 +32,7 @@ fn config() -> Config {
             group: None,
         }),
         metrics: None,
+        sandbox: SandboxSettings::default(),
         uplinks: vec![UplinkConfig {
             name: "uplink".to_owned(),
             kind: UplinkKind::Tap {

@@ -1,16 +1,19 @@
 //! Who has which rights: the opener what opening takes, the daemon none, and what each does when the other
 //! is gone.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use guest_tests::front_end::{Frame, FrontEnd, Port, Shape, Wire};
-use guest_tests::{Daemon, Namespace, Result, daemon_program};
+use guest_tests::{Daemon, Namespace, Result, daemon_program, tool_program};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -116,6 +119,108 @@ fn of_all_threads(pid: u32, name: &str) -> Vec<String> {
     tasks.flatten().map(value).collect()
 }
 
+/// No thread of the process is without a filter of its calls.
+fn all_filtered(pid: u32) {
+    let modes = of_all_threads(pid, "Seccomp:");
+    assert!(modes.iter().all(|mode| mode == "2"), "{modes:?}");
+}
+
+/// What `netqosctl sandbox --json` prints.
+fn sandbox(daemon: &Daemon) -> Result<Value> {
+    let output = Command::new(tool_program()?)
+        .arg("--control")
+        .arg(daemon.folder().join("control.sock"))
+        .args(["sandbox", "--json"])
+        .output()
+        .expect("netqosctl runs");
+    assert!(output.status.success(), "{output:?}");
+    Ok(serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+/// The roles of a process's threads, each once.
+fn roles(process: &Value) -> BTreeSet<&str> {
+    let threads = process["threads"].as_array().expect("threads").iter();
+    threads
+        .map(|thread| {
+            assert_eq!(thread["seccomp"], "filter", "{thread}");
+            thread["role"].as_str().expect("a role")
+        })
+        .collect()
+}
+
+#[test]
+fn the_tool_says_what_each_thread_may() -> Result<()> {
+    let ns = Namespace::new()?;
+    let text = format!("control = \"{{dir}}/control.sock\"\nmetrics = 9555\n{TWO}");
+    let mut daemon = Daemon::new(&ns)
+        .file("netqos.toml", &text)
+        .args(["--config", "{dir}/netqos.toml"])
+        .expect_socket("a")
+        .start()?;
+    logs(&mut daemon, "sandbox=entered")?;
+    let (pid, opener) = (daemon.process().pid(), opener(&mut daemon));
+    let mut port = front_end(&daemon, "a")?;
+    goes_on(&mut port)?;
+    let told = sandbox(&daemon)?;
+    assert_eq!(
+        (&told["landlock"], &told["seccomp"]),
+        (&"full".into(), &"kill".into())
+    );
+    let (daemons, openers) = (&told["daemon"], &told["opener"]);
+    assert_eq!(
+        (&daemons["pid"], &openers["pid"]),
+        (&pid.into(), &opener.into())
+    );
+    assert_eq!(daemons["dumpable"], false);
+    for set in [
+        "inheritable",
+        "permitted",
+        "effective",
+        "bounding",
+        "ambient",
+    ] {
+        assert_eq!(
+            daemons["capabilities"][set],
+            Value::Array(Vec::new()),
+            "{set}"
+        );
+    }
+    let may = openers["capabilities"]["effective"].to_string();
+    assert!(
+        may.contains("cap_net_admin") && !may.contains("cap_sys_ptrace"),
+        "{may}"
+    );
+    for process in [daemons, openers] {
+        assert_eq!(process["no_new_privs"], true);
+    }
+    assert_eq!(roles(daemons), ["engine", "main", "shard", "web"].into());
+    assert_eq!(roles(openers), ["opener"].into());
+    drop(port);
+    assert!(daemon.terminate()?.success(), "{}", daemon.log());
+    Ok(())
+}
+
+#[test]
+fn calls_are_not_looked_at_where_the_operator_says_so() -> Result<()> {
+    let ns = Namespace::new()?;
+    let mut daemon = Daemon::new(&ns)
+        .port("vm1", "tap1")
+        .args(["--seccomp", "off"])
+        .start()?;
+    logs(&mut daemon, "seccomp=off")?;
+    let (pid, opener) = (daemon.process().pid(), opener(&mut daemon));
+    for pid in [pid, opener] {
+        assert!(
+            of_all_threads(pid, "Seccomp:")
+                .iter()
+                .all(|mode| mode == "0")
+        );
+    }
+    goes_on(&mut front_end(&daemon, "vm1")?)?;
+    assert!(daemon.terminate()?.success(), "{}", daemon.log());
+    Ok(())
+}
+
 #[test]
 fn the_daemon_has_no_capability_and_its_opener_opens_what_a_reload_adds() -> Result<()> {
     let ns = Namespace::new()?;
@@ -138,6 +243,8 @@ fn the_daemon_has_no_capability_and_its_opener_opens_what_a_reload_adds() -> Res
             .all(|value| value == "1")
     );
     assert_ne!(of_all_threads(opener, "CapEff:"), ["0000000000000000"]);
+    all_filtered(pid);
+    all_filtered(opener);
     assert_eq!(of_all_threads(opener, "NoNewPrivs:"), ["1"]);
 
     add_third(&mut daemon);
@@ -219,8 +326,12 @@ fn one_process_can_have_all_of_it() -> Result<()> {
         .port("vm1", "tap1")
         .args(["--no-opener"])
         .start()?;
-    logs(&mut daemon, "sandbox=none: --no-opener says so")?;
+    logs(
+        &mut daemon,
+        "sandbox=none seccomp=kill: --no-opener says so",
+    )?;
     let pid = daemon.process().pid();
+    all_filtered(pid);
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     assert_eq!(children.expect("children"), "");
     goes_on(&mut front_end(&daemon, "vm1")?)?;
@@ -260,8 +371,9 @@ fn a_user_without_rights_serves_an_inherited_socket_and_a_tap_of_its_own() -> Re
     drop(listener);
     logs(
         &mut daemon,
-        "sandbox=none: there are no privileges to give up",
+        "sandbox=none seccomp=kill: there are no privileges to give up",
     )?;
+    all_filtered(daemon.process().pid());
     assert_eq!(
         of_all_threads(daemon.process().pid(), "Uid:")[0],
         "65534\t65534\t65534\t65534"

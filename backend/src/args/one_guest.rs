@@ -8,7 +8,7 @@ use qos::{ClassConfig, ClassifierConfig, FlowsConfig, LeafQueue};
 use super::{ArgsError, LimitConfig, PortConfig};
 use crate::config::{
     Config, ControlConfig, DEFAULT_POOL_BYTES, FloodConfig, GUEST, GuestConfig, GuestTree,
-    RootConfig, Trust, UplinkConfig, UplinkKind, VlanConfig,
+    RootConfig, SandboxSettings, Trust, UplinkConfig, UplinkKind, VlanConfig,
 };
 
 /// One guest behind one tap, and called as the tap is.
@@ -47,6 +47,7 @@ pub(super) fn config(port: PortConfig, control: Option<PathBuf>) -> Result<Confi
         pool_bytes: DEFAULT_POOL_BYTES,
         control: control.map(|path| ControlConfig { path, group: None }),
         metrics: None,
+        sandbox: SandboxSettings::default(),
         uplinks: vec![uplink],
         guests: vec![guest],
     };

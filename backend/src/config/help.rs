@@ -11,6 +11,7 @@ const WIDTH: usize = 80;
 
 /// The tables of the file: what each is called, and its definition in the schema.
 const TABLES: &[(&str, &str)] = &[
+    ("sandbox", "SandboxKeys"),
     ("[uplink.NAME], or [[uplink]] with a name", "UplinkKeys"),
     ("from_guest and to_guest of an uplink", "RootKeys"),
     ("flood of an uplink", "FloodKeys"),

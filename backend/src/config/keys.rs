@@ -18,6 +18,7 @@ use crate::file::settings::{FlowsKeys, Limit, QueueKey, Spelt, class_keys};
 use crate::file::text::At;
 use crate::file::tree::OvercommitKey;
 use crate::file::value::{OneOrMore, OrNone, Spelled, Written};
+use crate::sandbox::Seccomp;
 use crate::web;
 
 /// What netqos-vhost serves: uplinks, and the guests behind them.
@@ -47,6 +48,8 @@ pub(crate) struct FileKeys {
     /// Where HTTP clients find metrics, and browsers a page that shows them: ADDR:PORT, or a port
     /// that only this machine can reach. There is no password. Absent: nowhere.
     pub(crate) metrics: Option<At<Written<web::Address>>>,
+    /// How the daemon shuts itself off from the host.
+    pub(crate) sandbox: Option<At<SandboxKeys>>,
     /// Where frames leave: `[uplink.NAME]`, or `[[uplink]]` with a name; in one file only one of them.
     #[serde(default)]
     pub(crate) uplink: Named<UplinkKeys>,
@@ -58,6 +61,18 @@ pub(crate) struct FileKeys {
     /// The guests' NICs: `[guest.NAME]`, or `[[guest]]` with a name; in one file only one of them.
     #[serde(default)]
     pub(crate) guest: Named<GuestKeys>,
+}
+
+/// How the daemon shuts itself off from the host.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SandboxKeys {
+    /// What happens when a thread makes a system call that it has no business with: kill (the
+    /// process ends by SIGSYS, the default), log (the kernel logs the call and does it), or off.
+    pub(crate) seccomp: Option<Seccomp>,
+    /// Whether the daemon ends at its start when the kernel cannot hold all of the sandbox.
+    /// Default: false.
+    pub(crate) require: Option<bool>,
 }
 
 /// Where frames leave the daemon.

@@ -16,7 +16,7 @@ use super::numbers::within;
 use super::uplinks::Uplinks;
 use super::{
     Config, ControlConfig, DEFAULT_POOL_BYTES, GUEST, GuestConfig, MAX_SHARDS, Member, Refusal,
-    UplinkConfig,
+    SandboxSettings, UplinkConfig,
 };
 use crate::args::{FrontEnd, MacAddr};
 use crate::file::text::{Found, Text};
@@ -92,6 +92,7 @@ pub(super) fn load(source: Text, more: Option<Text>) -> Result<Config, FileError
         pool_bytes: pool(&main, shards)?,
         control: control(&main)?,
         metrics: main.keys.metrics.as_ref().map(|address| address.0),
+        sandbox: sandbox(&main),
         uplinks: uplinks.configs.clone(),
         guests: std::mem::take(&mut guests.configs),
     };
@@ -214,6 +215,7 @@ fn check_drop_in(file: &File) -> Result<(), FileError> {
     main_only("shards", place(keys.shards.as_ref().map(|at| at.span())))?;
     main_only("pool", place(keys.pool.as_ref().map(|at| at.span())))?;
     main_only("control", place(keys.control.as_ref().map(|at| at.span())))?;
+    main_only("sandbox", place(keys.sandbox.as_ref().map(|at| at.span())))?;
     main_only("metrics", place(keys.metrics.as_ref().map(|at| at.span())))?;
     main_only(
         "control_group",
@@ -238,6 +240,15 @@ fn control(main: &File) -> Result<Option<ControlConfig>, FileError> {
             reason: "is for the control socket: write control = \"PATH\" as well",
         })),
         (None, None) => Ok(None),
+    }
+}
+
+fn sandbox(main: &File) -> SandboxSettings {
+    let keys = main.keys.sandbox.as_ref().map(|keys| **keys);
+    let keys = keys.unwrap_or_default();
+    SandboxSettings {
+        seccomp: keys.seccomp.unwrap_or_default(),
+        require: keys.require.unwrap_or_default(),
     }
 }
 

@@ -59,6 +59,7 @@ pub use self::schema::{schema, schema_of};
 use crate::args::{ArgsError, FrontEnd, MacAddr};
 use crate::file::FileError;
 use crate::file::text::Text;
+use crate::sandbox::Seccomp;
 use crate::uplink::IfName;
 use crate::web;
 
@@ -84,10 +85,21 @@ pub struct Config {
     pub control: Option<ControlConfig>,
     /// Where metrics are told over HTTP; nowhere if unset.
     pub metrics: Option<web::Address>,
+    /// How the daemon shuts itself off from the host.
+    pub sandbox: SandboxSettings,
     /// Where frames leave, by name; no name twice.
     pub uplinks: Vec<UplinkConfig>,
     /// The guests; no name, socket or address twice.
     pub guests: Vec<GuestConfig>,
+}
+
+/// What the operator says about the sandbox; it holds from the start of the daemon to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SandboxSettings {
+    /// What becomes of a thread that makes a system call it has no business with.
+    pub seccomp: Seccomp,
+    /// Whether a kernel that cannot hold all of the sandbox is an error.
+    pub require: bool,
 }
 
 /// Where `netqosctl` finds the daemon.

@@ -1,5 +1,7 @@
 //! What is answered. Every answer begins with `"ok":true`, or is a [`Refusal`].
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,78 @@ pub struct Trees {
     pub text: String,
     /// How many configurations have been applied.
     pub generation: u64,
+}
+
+/// The answer to `sandbox`: what keeps the daemon from the host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct Sandbox {
+    /// Why there is no sandbox but the filters of system calls, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub none: Option<String>,
+    /// How much of the rules for files, TCP and other processes the kernel holds: `full`,
+    /// `partial(version N)`, or `none` and why.
+    pub landlock: String,
+    /// What becomes of a thread that makes a call it has no business with: `kill`, `log`, `off`, or
+    /// `none` and why.
+    pub seccomp: String,
+    /// The daemon.
+    pub daemon: ProcessState,
+    /// The process that opens for it; absent if there is none, or it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opener: Option<ProcessState>,
+}
+
+/// What a process may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct ProcessState {
+    /// Its number.
+    pub pid: u32,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+    /// Its further groups.
+    pub groups: Vec<u32>,
+    /// What any of its threads has.
+    pub capabilities: Capabilities,
+    /// Whether no program that it starts can have more than it has itself.
+    pub no_new_privs: bool,
+    /// Whether it leaves core files, and others of its user may debug it.
+    pub dumpable: bool,
+    /// Its threads, the first one first.
+    pub threads: Vec<ThreadState>,
+}
+
+/// Sets of capabilities, by the names of capabilities(7).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct Capabilities {
+    /// Kept over the start of a program that has them as well.
+    pub inheritable: BTreeSet<String>,
+    /// What may be used.
+    pub permitted: BTreeSet<String>,
+    /// What is used.
+    pub effective: BTreeSet<String>,
+    /// What no program can exceed.
+    pub bounding: BTreeSet<String>,
+    /// Kept over the start of any program.
+    pub ambient: BTreeSet<String>,
+}
+
+/// What a thread may.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct ThreadState {
+    /// Its number.
+    pub id: i32,
+    /// Its name.
+    pub name: String,
+    /// As what it has filters of its own; absent if it has none, or those of the thread that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Whether its system calls are looked at: `none`, `strict`, or `filter`.
+    pub seccomp: String,
+    /// By how many filters, if the kernel tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<u32>,
 }
 
 /// What a change came to, or would come to.

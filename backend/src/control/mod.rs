@@ -21,7 +21,7 @@ pub mod histogram;
 pub mod report;
 pub mod request;
 
-pub use self::answer::{Applied, Conflict, Difference, Edit, Explanation, Refusal};
+pub use self::answer::{Applied, Conflict, Difference, Edit, Explanation, Refusal, Sandbox};
 pub use self::client::{Client, ClientError};
 pub use self::event::Event;
 pub use self::histogram::Histogram;

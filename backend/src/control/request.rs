@@ -32,6 +32,8 @@ pub enum Request {
     Metrics {},
     /// Tell the class trees that are served, as text: [`Trees`](super::answer::Trees).
     Trees {},
+    /// Tell what keeps the daemon from the host: [`Sandbox`](super::answer::Sandbox).
+    Sandbox {},
     /// Read the configuration file again: [`Applied`](super::Applied).
     Reload {},
     /// Serve this configuration from now on: [`Applied`](super::Applied). Uplinks, and sockets outside of

@@ -143,6 +143,13 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 "where metrics are told changes when the daemon is restarted"
             );
         }
+        if self.generation > 1 && old.sandbox != new.sandbox {
+            log::warn!(
+                target: OPERATOR,
+                event = "not-applied";
+                "the sandbox changes when the daemon is restarted"
+            );
+        }
         // The next reload tries them again, as new ones.
         new.guests.retain(|guest| !unserved.contains(&guest.name));
         self.config = Rc::new(new);

@@ -23,6 +23,7 @@ mod opening;
 mod port;
 mod report;
 mod requests;
+mod restraint;
 #[cfg(test)]
 mod samples;
 mod service;
@@ -44,6 +45,7 @@ use self::live::Live;
 use self::notify::Watchdog;
 use self::opening::Opening;
 use self::port::{Means, Port, SessionNews};
+use self::restraint::Restraint;
 use self::service::Service;
 use self::signals::{Signal, Signals};
 use self::table::Table;
@@ -54,7 +56,7 @@ use crate::engine::EngineFactory;
 use crate::logging::OPERATOR;
 use crate::opener::{Opener, OpenerError};
 use crate::poller::{Interest, Poller, monotonic_nanos};
-use crate::sandbox::{self, SandboxConfig, SandboxError};
+use crate::sandbox::SandboxError;
 use crate::shard::{PortId, ShardGone};
 use crate::uplink::LinkMonitor;
 use crate::web::{self, WebError};
@@ -163,7 +165,7 @@ pub fn run<E: Display>(
     }
     let engines = EngineFactory::new().map_err(system("the engine's socket"))?;
     let links = LinkMonitor::new().map_err(ServiceError::Links)?;
-    let sandbox = give_up(privileges)?;
+    let restraint = Restraint::begin(privileges, config.sandbox)?;
     let service = Service::start(&config, links, opener.clone())?;
     poller
         .add(service.links_fd(), Token::Links.encode(), Interest::READ)
@@ -189,6 +191,7 @@ pub fn run<E: Display>(
         epoch: (Instant::now(), monotonic_nanos()),
         read: |more: Option<&str>| read(more).map_err(|error| error.to_string()),
         watchdog: Watchdog::asked_for(),
+        restraint,
         ended: false,
     };
     let metrics = metrics.map(|listener| daemon.tell_metrics(listener));
@@ -198,39 +201,16 @@ pub fn run<E: Display>(
         let _ = daemon.service.end();
         return Err(error);
     }
-    log_sandbox(sandbox);
+    if let Err(error) = daemon.restraint.complete() {
+        let _ = daemon.finish();
+        return Err(error.into());
+    }
     notify::ready();
     daemon.feed_watchdog(Instant::now());
     let served = daemon.serve();
     drop(metrics);
     let finished = daemon.finish();
     served.and(finished)
-}
-
-/// Goes into the sandbox, if it is to be; what holds from now on, or why it is in none.
-fn give_up(privileges: Privileges) -> Result<Result<sandbox::Report, &'static str>, SandboxError> {
-    Ok(match privileges {
-        Privileges::Kept(why) => Err(why),
-        Privileges::GivenUp { readable } => {
-            let require = false;
-            Ok(sandbox::enter(&SandboxConfig { readable, require })?)
-        }
-    })
-}
-
-fn log_sandbox(sandbox: Result<sandbox::Report, &'static str>) {
-    match sandbox {
-        Ok(report) => log::info!(
-            sandbox = "entered",
-            capabilities = "none",
-            bounding = if report.bounded { "empty" } else { "kept" },
-            no_new_privs = "yes",
-            dumpable = "no",
-            landlock:% = report.landlock;
-            ""
-        ),
-        Err(why) => log::info!(sandbox = "none"; "{why}"),
-    }
 }
 
 /// Everything the sessions thread owns.
@@ -252,6 +232,7 @@ struct Daemon<R> {
     epoch: (Instant, u64),
     read: R,
     watchdog: Option<Watchdog>,
+    restraint: Restraint,
     ended: bool,
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::config::UplinkConfig;
+use crate::control::answer::ProcessState;
 use crate::listen::{AcceptError, Listener};
 use crate::opener::{Opener, OpenerError};
 use crate::uplink::Uplink;
@@ -60,6 +61,14 @@ impl Opening {
     /// As [`Opener::connect`].
     pub(super) fn connect(&self, path: &Path) -> Result<UnixStream, OpenerError> {
         self.0.borrow_mut().connect(path)
+    }
+
+    /// As [`Opener::state`]; none either if it has ended.
+    pub(super) fn state(&self) -> Result<Option<ProcessState>, OpenerError> {
+        match self.0.borrow_mut().state() {
+            Err(OpenerError::Gone) => Ok(None),
+            other => other,
+        }
     }
 
     /// Has the opener read the configuration again. One that has ended is no reason to refuse a

@@ -34,6 +34,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
                 text: self.config.trees(),
                 generation: self.generation,
             }),
+            Request::Sandbox {} => answered(self.sandbox_state()),
             Request::Reload {} => changed(self.reload()?.map_err(refusal)),
             Request::Apply {
                 text,

@@ -52,6 +52,7 @@ pub use self::serve::{ServeError, serve};
 use self::service::Service;
 use self::wire::{Given, Refusal, RefusalKind, Request, Wanted};
 use crate::config::UplinkConfig;
+use crate::control::answer::ProcessState;
 use crate::listen::Listener;
 use crate::uplink::Uplink;
 
@@ -208,6 +209,20 @@ impl Opener {
     pub fn connect(&mut self, path: &Path) -> Result<UnixStream, OpenerError> {
         let path = path.to_owned();
         Ok(self.socket(Request::Connect { path })?.into())
+    }
+
+    /// What the opener's process may; none where it is this one.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn state(&mut self) -> Result<Option<ProcessState>, OpenerError> {
+        if matches!(self.side, Some(Side::Direct(_))) {
+            return Ok(None);
+        }
+        match self.ask(Request::State, Vec::new())? {
+            (Given::State(state), _) => Ok(Some(state)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Has the opener read the configuration again. What is open stays so.

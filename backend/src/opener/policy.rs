@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::wire::Wanted;
 use crate::args::FrontEnd;
 use crate::config::{Config, FloodConfig, RootConfig, UplinkConfig};
+use crate::sandbox::Seccomp;
 
 /// What the opener may open, because the operator's own words name it. Requests come from a process
 /// that guests may have taken over, so the opener makes its policy itself, from the command line and
@@ -21,6 +22,7 @@ pub struct Policy {
     /// Directories of further sockets, absolute.
     directories: Vec<PathBuf>,
     uplinks: Vec<UplinkConfig>,
+    seccomp: Seccomp,
 }
 
 impl From<&Config> for Policy {
@@ -39,6 +41,7 @@ impl From<&Config> for Policy {
                 .collect(),
             directories: Vec::new(),
             uplinks: config.uplinks.clone(),
+            seccomp: config.sandbox.seccomp,
         }
     }
 }
@@ -49,6 +52,11 @@ impl Policy {
     pub fn with_socket_directory(mut self, directory: &Path) -> Self {
         self.directories.extend(absolute(directory));
         self
+    }
+
+    /// What becomes of the opener when it makes a system call that opening does not take.
+    pub(super) const fn seccomp(&self) -> Seccomp {
+        self.seccomp
     }
 
     /// Why the uplink may not be opened, if so.

@@ -18,7 +18,7 @@ use super::service::Service;
 use super::wire::{
     Answer, Channel, Fault, Given, Numbered, Received, Refusal, RefusalKind, Request,
 };
-use crate::sandbox;
+use crate::sandbox::{self, Role, seccomp};
 
 /// What `ps` and `top` call the process.
 const NAME: &CStr = c"netqos-opener";
@@ -88,6 +88,8 @@ pub fn serve<E: Display>(
             return Err(ServeError::Load(message));
         }
     };
+    seccomp::prepare(service.seccomp())?;
+    seccomp::enter(Role::Opener)?;
     answer(&channel, 0, Ok((Given::Done, Vec::new())))?;
     match serve_requests(&channel, &mut service) {
         Err(error) => {

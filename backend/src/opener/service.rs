@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::policy::Policy;
 use super::wire::{Given, MAX_DESCRIPTORS, Refusal, RefusalKind, Request, Wanted};
 use crate::listen::{Connector, Listener, SocketFile};
+use crate::sandbox::{Seccomp, state};
 use crate::uplink::macvtap::{Macvtap, MacvtapFacts};
 use crate::uplink::tap::{Tap, TapFacts};
 use crate::uplink::{DeviceFacts, Facts, Uplink, UplinkError};
@@ -58,6 +59,14 @@ impl Service {
         Ok(Self::new(Rules::Checking { policy, load }))
     }
 
+    /// What becomes of the process when it makes a system call that opening does not take.
+    pub(super) const fn seccomp(&self) -> Seccomp {
+        match &self.rules {
+            Rules::Trusting => Seccomp::Off,
+            Rules::Checking { policy, .. } => policy.seccomp(),
+        }
+    }
+
     fn new(rules: Rules) -> Self {
         Self {
             rules,
@@ -78,6 +87,10 @@ impl Service {
                 self.set_access(&path, mode, group).map(done)
             }
             Request::Connect { path } => self.connect(&path),
+            Request::State => match state::read() {
+                Ok(state) => Ok((Given::State(state), Vec::new())),
+                Err(error) => Err(failed(&error)),
+            },
             Request::Reload => self.reload().map(done),
             Request::End => {
                 self.sockets.clear();

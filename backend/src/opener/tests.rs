@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::args::FrontEnd;
 use crate::config::{
-    Config, FloodConfig, GuestConfig, GuestTree, RootConfig, Trust, UplinkKind, VlanConfig,
+    Config, FloodConfig, GuestConfig, GuestTree, RootConfig, SandboxSettings, Trust, UplinkKind,
+    VlanConfig,
 };
 use crate::uplink::Device;
 
@@ -36,6 +37,7 @@ fn load(file: &Path) -> Result<Policy, String> {
         pool_bytes: 0,
         control: None,
         metrics: None,
+        sandbox: SandboxSettings::default(),
         uplinks: Vec::new(),
         guests: Vec::new(),
     };

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::UplinkKind;
+use crate::control::answer::ProcessState;
 use crate::uplink::Facts;
 
 /// Largest message in bytes. A request takes a few hundred, an answer that explains itself about as many.
@@ -67,6 +68,8 @@ pub(super) enum Request {
         #[serde(with = "bytes")]
         path: PathBuf,
     },
+    /// Tell what the opener's process may.
+    State,
     /// Read the configuration again; from then on that one says what may be opened.
     Reload,
     /// Remove the files of all sockets made before, and end.
@@ -95,6 +98,8 @@ pub(super) enum Given {
     Uplink(Facts),
     /// A socket comes along.
     Socket,
+    /// What the process may.
+    State(ProcessState),
 }
 
 /// Why nothing was done.

@@ -3,7 +3,8 @@ use qos::{Burst, ClassConfig, ClassId, ClassifierConfig, LeafQueue, Overcommit};
 use super::*;
 use crate::args::FrontEnd;
 use crate::config::{
-    DEFAULT_POOL_BYTES, Direction, FloodConfig, Trust, UplinkConfig, UplinkKind, VlanConfig,
+    DEFAULT_POOL_BYTES, Direction, FloodConfig, SandboxSettings, Trust, UplinkConfig, UplinkKind,
+    VlanConfig,
 };
 
 const OWN: ClassId = ClassId::new(0, 1);
@@ -51,6 +52,7 @@ fn config(ceil: Option<&str>, guests: Vec<GuestConfig>) -> Config {
         pool_bytes: DEFAULT_POOL_BYTES,
         control: None,
         metrics: None,
+        sandbox: SandboxSettings::default(),
         uplinks: vec![UplinkConfig {
             name: "wan".to_owned(),
             kind: UplinkKind::None,

@@ -14,6 +14,8 @@
 
 mod capabilities;
 mod files;
+pub mod seccomp;
+pub mod state;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
 pub use self::files::Landlock;
+pub use self::seccomp::{Filtering, Role, Seccomp};
 
 /// What stays readable beside what the configuration names: the process's own state, and group names.
 const READABLE: [&str; 2] = ["/proc/self", "/etc"];
@@ -83,6 +86,15 @@ pub enum SandboxError {
     /// The rules for the file system could not be set.
     #[error("cannot restrict files with landlock: {0}")]
     Landlock(#[from] landlock::RulesetError),
+    /// System calls could not be filtered.
+    #[error("cannot restrict system calls: {0}")]
+    Seccomp(#[from] seccompiler::Error),
+    /// There is none, and it was demanded.
+    #[error("the sandbox was demanded and there is none: {0}")]
+    None(&'static str),
+    /// System calls are not kept away, and all of the sandbox was demanded.
+    #[error("the sandbox was demanded whole, and seccomp is {0}")]
+    Unfiltered(Filtering),
     /// Not all of it holds, and all was demanded.
     #[error("the sandbox is incomplete and was demanded whole: {0}; it takes Linux 6.12 or newer")]
     Incomplete(Report),

@@ -47,6 +47,7 @@ use self::port::{Now, Ports};
 use self::token::{Kind, Token};
 use self::work::{Turn, Work};
 use crate::poller::{Interest, Poller, Ready};
+use crate::sandbox::{Role, seccomp};
 use crate::uplink::{Device, Uplink};
 
 pub use self::capture::{Copies, FrameCopy, Over, Tap, Wanted};
@@ -152,7 +153,16 @@ impl Shard {
             _ => format!("shard-{number}"),
         };
         let thread = std::thread::Builder::new().name(name);
-        Ok((handle, thread.spawn(move || shard.run())?))
+        Ok((handle, thread.spawn(move || shard.confine().run())?))
+    }
+
+    /// As a packet thread has it. One that cannot be confined serves nobody.
+    fn confine(mut self) -> Self {
+        if let Err(error) = seccomp::enter(Role::Shard) {
+            log::error!(shard = self.number, state = "ended"; "{error}; restart the daemon");
+            self.ended = true;
+        }
+        self
     }
 
     fn run(mut self) -> Vec<Uplink> {

@@ -49,6 +49,8 @@ pub use offload::Offload;
 pub use packet::Packet;
 pub use tap::{Tap, TapConfig, TapError};
 
+pub(crate) use sys::requests;
+
 /// The MTU in bytes of an uplink that leads nowhere, unless the configuration says: Ethernet's.
 const DEFAULT_MTU: u16 = 1500;
 

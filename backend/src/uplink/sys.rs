@@ -26,6 +26,36 @@ ioctl_iow_nr!(TUNSETQUEUE, TUN, 217, c_int);
 ioctl_iow_nr!(TUNSETVNETLE, TUN, 220, c_int);
 ioctl_iow_nr!(TUNSETCARRIER, TUN, 226, c_int);
 
+/// The requests of these drivers that each part of the daemon makes.
+pub(crate) mod requests {
+    use super::*;
+
+    /// While an uplink is served: as guests come and go.
+    pub(crate) fn serving() -> [c_ulong; 3] {
+        [TUNSETOFFLOAD(), TUNSETCARRIER(), TUNSETQUEUE()]
+    }
+
+    /// When an uplink comes: what it can do, and the address of its guest.
+    pub(crate) fn trying() -> [c_ulong; 2] {
+        [TUNSETOFFLOAD(), libc::SIOCSIFHWADDR]
+    }
+
+    /// Making a device, opening and removing it.
+    pub(crate) fn opening() -> [c_ulong; 9] {
+        [
+            TUNSETIFF(),
+            TUNSETPERSIST(),
+            TUNSETOWNER(),
+            TUNSETOFFLOAD(),
+            TUNSETSNDBUF(),
+            TUNSETVNETHDRSZ(),
+            TUNSETVNETLE(),
+            TUNSETCARRIER(),
+            libc::SIOCGIFHWADDR,
+        ]
+    }
+}
+
 /// The part of `struct ifreq` the drivers read, padded with zeros to its full size. Where the request is
 /// about an Ethernet address, `flags` is the address family and the address follows.
 #[repr(C)]

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 pub use self::address::{Address, AddressError};
 use crate::control::Client;
+use crate::sandbox::{Role, seccomp};
 
 /// Why counters cannot be told over HTTP. The operator or the host is at fault; the daemon does not start.
 #[derive(Debug, Error)]
@@ -92,6 +93,10 @@ impl Listener {
             .build()
             .map_err(WebError::Thread)?;
         let serve = move || {
+            if let Err(error) = seccomp::enter(Role::Web) {
+                log::error!(socket = "metrics", event = "not-confined"; "{error}; restart the daemon");
+                return;
+            }
             let served = runtime.block_on(server::serve(self.socket, self.address, client, ended));
             if let Err(error) = served {
                 log::error!(socket = "metrics", event = "listen-failed"; "{error}; restart the daemon");

@@ -69,6 +69,12 @@ pub(crate) enum Command {
     Trees,
     /// Print the counters as OpenMetrics text
     Metrics,
+    /// Show what keeps the daemon from the host
+    Sandbox {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell what happens, as it happens
     Events {
         /// One JSON object a line

@@ -19,6 +19,7 @@ mod number;
 mod packet;
 mod pcapng;
 mod plain;
+mod sandbox;
 mod setting;
 mod show;
 mod simulate;
@@ -61,6 +62,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Kick { guest } => plain::kick(&mut daemon()?, guest),
         Command::Trees => plain::trees(&mut daemon()?, &mut out),
         Command::Metrics => plain::metrics(&mut daemon()?, &mut out),
+        Command::Sandbox { json } => sandbox::run(&mut daemon()?, &mut out, *json),
         Command::Events { json } => events::run(&mut daemon()?, &mut out, *json),
         Command::Capture(args) => capture::run(daemon, &mut out, args),
         Command::Explain(args) => explain::run(daemon, &mut out, args),
