@@ -101,7 +101,7 @@ pub enum DaemonError {
 pub enum Privileges {
     /// It has what it has, opens everything itself and is in no sandbox. Why that is, for the log.
     Kept(&'static str),
-    /// Another process has them ([`Opener::start`]), and the daemon goes into a [`sandbox`].
+    /// Another process has them ([`Opener::start`]), and the daemon goes into a [`sandbox`](crate::sandbox).
     GivenUp {
         /// What it can still read, such as the directory of its file.
         readable: Vec<PathBuf>,
