@@ -99,8 +99,10 @@ impl EngineFactory {
             shared: Arc::new(Shared {
                 port: port.clone(),
                 features: AtomicU64::new(0),
+                memory_lost: Arc::default(),
             }),
         });
+        let memory_lost = Arc::clone(&backend.shared.memory_lost);
         CONTEXT.set(Some(Context {
             shared: Arc::clone(&backend.shared),
             next_index: 0,
@@ -112,7 +114,12 @@ impl EngineFactory {
         let ours = UnixStream::connect(format!("/proc/self/fd/{}", self.socket.as_raw_fd()))?;
         let mut listener = Listener::from(self.listener.try_clone()?);
         daemon.start(&mut listener).map_err(EngineError::Daemon)?;
-        Ok((Engine { daemon, port }, ours))
+        let engine = Engine {
+            daemon,
+            port,
+            memory_lost,
+        };
+        Ok((engine, ours))
     }
 
     /// Takes away what an earlier start that failed has left waiting, or every later engine would
@@ -132,6 +139,7 @@ impl EngineFactory {
 pub struct Engine {
     daemon: VhostUserDaemon<Arc<PortBackend>>,
     port: PortHandle,
+    memory_lost: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -141,6 +149,11 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
+    /// Whether a file behind the guest's memory was found to have been cut short.
+    pub fn has_lost_memory(&self) -> bool {
+        self.memory_lost.load(Ordering::Acquire)
+    }
+
     /// Ends the engine after our end of its socket was dropped, and waits until the shard uses
     /// nothing of the guest any more.
     pub fn end(mut self) {
@@ -158,6 +171,7 @@ impl Engine {
 struct Shared {
     port: PortHandle,
     features: AtomicU64,
+    memory_lost: Arc<AtomicBool>,
 }
 
 /// Handed to [`PortVring::new`], which the crate calls without saying for which port or ring.
@@ -224,7 +238,8 @@ impl VhostUserBackend for PortBackend {
     }
 
     fn update_memory(&self, memory: Memory) -> io::Result<()> {
-        let map = Arc::new(GuestMap::new(memory.memory().into_inner()));
+        let lost = Arc::clone(&self.shared.memory_lost);
+        let map = Arc::new(GuestMap::with_flag(memory.memory().into_inner(), lost));
         self.shared
             .port
             .ask(|done| PortCommand::Memory(map, done))

@@ -11,17 +11,19 @@ mod iovecs;
 pub(crate) mod probe;
 #[cfg(test)]
 mod tests;
+pub mod truncation;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use vm_memory::volatile_memory::PtrGuardMut;
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 
 pub use iovecs::IoVecs;
 pub(crate) use iovecs::Writer;
+use truncation::Watched;
 
 /// The memory of one guest, as vhost-user-backend maps it.
 pub type GuestMemory = vm_memory::GuestMemoryMmap<()>;
@@ -62,6 +64,9 @@ impl Region {
 /// It owns the generation: mappings are released when the last ring, chain or list that resolved
 /// an address through it is gone.
 pub struct GuestMap {
+    /// First, so that no region is watched any more when it is unmapped.
+    _watched: Box<[Watched]>,
+    lost: Arc<AtomicBool>,
     regions: Box<[Region]>,
     memory: Arc<GuestMemory>,
 }
@@ -84,6 +89,13 @@ impl GuestMap {
     /// Flattens `memory`. A region that cannot be mapped whole counts as absent.
     #[must_use]
     pub fn new(memory: Arc<GuestMemory>) -> Self {
+        Self::with_flag(memory, Arc::default())
+    }
+
+    /// The same, with a flag, which may be that of other maps too, to be set when a file behind it turns
+    /// out to have been cut short: see [`truncation`].
+    #[must_use]
+    pub fn with_flag(memory: Arc<GuestMemory>, lost: Arc<AtomicBool>) -> Self {
         let mut regions: Vec<Region> = memory
             .iter()
             .filter_map(|region| {
@@ -97,10 +109,23 @@ impl GuestMap {
             })
             .collect();
         regions.sort_by_key(|region| region.start);
+        let watch = |region: &Region| {
+            let len = usize::try_from(region.len).unwrap_or(usize::MAX);
+            Watched::new(region.host, len, &lost)
+        };
         Self {
+            _watched: regions.iter().map(watch).collect(),
+            lost,
             regions: regions.into_boxed_slice(),
             memory,
         }
+    }
+
+    /// Whether a file behind it was found to be shorter than it was: what it held is gone, and the
+    /// guest's rings with it.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// The memory table this map was made from.

@@ -116,6 +116,9 @@ pub struct PortReport {
     pub wakes: u64,
     /// Rings taken out of use because of what the guest or front-end did.
     pub broken_rings: u64,
+    /// Sessions that ended because a file behind the guest's memory was cut short.
+    #[serde(default)]
+    pub lost_memories: u64,
 }
 
 /// One direction of a port.

@@ -71,6 +71,12 @@ impl Live {
         self.io.on_successor(&mut self.events);
     }
 
+    pub(super) fn memory_was_lost(&mut self, _now: Instant) {
+        if self.engine.has_lost_memory() {
+            self.events.push(Event::Closed(CloseReason::MemoryCutShort));
+        }
+    }
+
     pub(super) fn engine_ready(&mut self, now: Instant) {
         self.io.on_engine_ready(now, &mut self.events);
     }

@@ -17,6 +17,7 @@ mod guests;
 mod history;
 mod limits;
 mod live;
+mod memory;
 mod notify;
 mod offer;
 mod opening;
@@ -42,6 +43,7 @@ use self::control::Control;
 use self::deadlines::Deadlines;
 use self::history::History;
 use self::live::Live;
+use self::memory::LostMemory;
 use self::notify::Watchdog;
 use self::opening::Opening;
 use self::port::{Means, Port, SessionNews};
@@ -163,6 +165,7 @@ pub fn run<E: Display>(
             .add(fd, Token::Opener.encode(), Interest::READ)
             .map_err(system("epoll"))?;
     }
+    let memory_lost = LostMemory::watch(&poller).map_err(system("signals"))?;
     let engines = EngineFactory::new().map_err(system("the engine's socket"))?;
     let links = LinkMonitor::new().map_err(ServiceError::Links)?;
     let restraint = Restraint::begin(privileges, config.sandbox)?;
@@ -174,6 +177,7 @@ pub fn run<E: Display>(
         poller,
         signals,
         engines,
+        memory_lost,
         opener,
         service,
         ports: Table::default(),
@@ -218,6 +222,7 @@ struct Daemon<R> {
     poller: Poller,
     signals: Signals,
     engines: EngineFactory,
+    memory_lost: LostMemory,
     opener: Opening,
     service: Service,
     ports: Table,
@@ -288,6 +293,7 @@ impl<R: Fn(Option<&str>) -> Result<Config, String>> Daemon<R> {
             Token::Signals => self.take_signals()?,
             Token::Links => self.links_changed()?,
             Token::Opener => self.look_after_opener(),
+            Token::Memory => self.end_those_without_memory(),
             Token::Control => {
                 let now = Instant::now();
                 self.control

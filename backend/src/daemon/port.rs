@@ -9,7 +9,7 @@ use super::service::Service;
 use super::token::Token;
 use crate::engine::EngineFactory;
 use crate::poller::{Interest, Poller};
-use crate::session::SessionConfig;
+use crate::session::{CloseReason, SessionConfig};
 use crate::shard::PortId;
 
 /// Connections taken from a listener in one visit, so that a flood of them leaves room for the other
@@ -40,6 +40,8 @@ pub(super) struct Port {
     ended: bool,
     /// Sessions there have been.
     sessions: u64,
+    /// How often a file behind the guest's memory was cut short.
+    lost_memories: u64,
     /// What became of sessions since that was last asked.
     news: Vec<SessionNews>,
     /// Its frames are held, whatever becomes of its sessions.
@@ -67,6 +69,7 @@ impl Port {
             live: None,
             ended: false,
             sessions: 0,
+            lost_memories: 0,
             news: Vec::new(),
             paused: false,
         }
@@ -80,6 +83,11 @@ impl Port {
     /// How many sessions there have been.
     pub(super) const fn sessions(&self) -> u64 {
         self.sessions
+    }
+
+    /// How often a session ended because a file behind the guest's memory was cut short.
+    pub(super) const fn lost_memories(&self) -> u64 {
+        self.lost_memories
     }
 
     /// What became of its sessions since the last call.
@@ -135,6 +143,7 @@ impl Port {
         turn(live, Instant::now());
         if let Some(reason) = live.settle(&self.name, means.service, means.poller) {
             log::info!(port = self.name, session = "closed"; "{reason}");
+            self.lost_memories += u64::from(reason == CloseReason::MemoryCutShort);
             self.end_session(&reason.to_string(), means.poller);
         }
     }

@@ -13,6 +13,8 @@ pub(super) enum Token {
     Links,
     /// The opener has ended, or was late.
     Opener,
+    /// A file behind the memory of some guest was cut short.
+    Memory,
     /// The connection at this place of the control socket.
     Caller(u32),
     /// What is captured for the connection at this place of the control socket.
@@ -37,6 +39,7 @@ impl Token {
             Self::Capture(place) => (8, place),
             Self::Links => (6, 0),
             Self::Opener => (7, 0),
+            Self::Memory => (9, 0),
             Self::Entrance(PortId(port)) => (3, port),
             Self::FrontEnd(PortId(port)) => (4, port),
             Self::Engine(PortId(port)) => (5, port),
@@ -57,6 +60,7 @@ impl Token {
             5 => Self::Engine(PortId(number)),
             6 => Self::Links,
             7 => Self::Opener,
+            9 => Self::Memory,
             _ => return None,
         })
     }
@@ -82,7 +86,13 @@ mod tests {
                 assert!(seen.insert(token.encode()));
             }
         }
-        for token in [Token::Signals, Token::Control, Token::Links, Token::Opener] {
+        for token in [
+            Token::Signals,
+            Token::Control,
+            Token::Links,
+            Token::Opener,
+            Token::Memory,
+        ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
             assert!(seen.insert(token.encode()));
         }
@@ -90,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_was_never_encoded_means_nothing() {
-        for bits in [9, 15, u64::MAX, 1 << 40] {
+        for bits in [10, 15, u64::MAX, 1 << 40] {
             assert_eq!(Token::decode(bits), None);
         }
     }

@@ -197,6 +197,11 @@ pub const NAMES: &[Metric] = &[
         Source::Guest(|g| Value::Whole(g.broken_rings)),
     ),
     counter(
+        "guest_lost_memories",
+        "Sessions that ended because a file behind the guest's memory was cut short",
+        Source::Guest(|g| Value::Whole(g.lost_memories)),
+    ),
+    counter(
         "guest_wire_bytes",
         "Bytes charged: every segment's headers, framing and padding",
         Source::Direction(|d| Value::Whole(d.wire_bytes)),

@@ -117,6 +117,11 @@ pub enum CloseReason {
     /// The front-end's socket failed.
     #[error("the front-end's socket failed: {0}")]
     FrontEndSocket(Errno),
+    /// A file behind the guest's memory was made shorter than the front-end had said, under us.
+    #[error(
+        "the file behind the guest's memory was cut short; what it held is gone, and so are its rings"
+    )]
+    MemoryCutShort,
     /// The engine failed on a request that the adapter had found good: a fault of ours, or a
     /// lack of resources (a mapping that the kernel refused).
     #[error("the engine failed on {0}")]

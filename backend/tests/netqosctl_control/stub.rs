@@ -177,6 +177,7 @@ pub(crate) fn port(name: &str) -> PortReport {
         kicks: 17,
         wakes: 23,
         broken_rings: 0,
+        lost_memories: 0,
     }
 }
 

@@ -51,6 +51,7 @@ impl Counted<'_> {
             kicks: counters.kicks,
             wakes: counters.wakes,
             broken_rings: counters.broken_rings,
+            lost_memories: self.port.lost_memories(),
         }
     }
 

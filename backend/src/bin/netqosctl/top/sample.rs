@@ -45,6 +45,7 @@ pub(super) fn port(name: &str, rates: [u64; 2], ceil: Option<u64>, second: u64) 
         kicks: 0,
         wakes: 0,
         broken_rings: 0,
+        lost_memories: 0,
     }
 }
 
