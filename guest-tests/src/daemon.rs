@@ -183,6 +183,12 @@ impl Daemon {
         &mut self.process
     }
 
+    /// Its process's number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Memory, processor time, descriptors and threads.
     ///
     /// # Errors

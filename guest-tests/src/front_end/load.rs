@@ -96,6 +96,13 @@ impl Flood {
         self
     }
 
+    /// Waits no longer than this for the ring to come to rest, before and after.
+    #[must_use]
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Most frames between two publications.
     #[must_use]
     pub const fn batch(mut self, frames: usize) -> Self {
