@@ -5,7 +5,7 @@
 //! [`regions`] (52-71: the vhost-user socket) and [`floods`] (72-82 exhaustion, 91-99 control and layer 2).
 //! [`run`] does each of them to a daemon beside an honest guest and checks its one outcome, that nothing
 //! is left behind, and that the neighbour fared as it does when the same happens to another daemon.
-//! What only a library's test can show exactly is listed in [`elsewhere`].
+//! What only a library's test can show exactly is listed in [`elsewhere`]. [`stress`] does all of it at random.
 
 mod elsewhere;
 mod floods;
@@ -20,3 +20,4 @@ mod run;
 mod setup;
 mod socket;
 mod stage;
+mod stress;
