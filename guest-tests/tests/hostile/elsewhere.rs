@@ -25,6 +25,7 @@
 //! | 50 | ring/src/split/tests/fetch.rs | rows_46_49_and_50_a_guest_that_rewrites_everything_changes_nothing |
 //! | 51 | ring/src/split/tests/fetch.rs | row_51_every_guest_byte_is_read_once |
 //! | 52 | backend/src/session/tests/hostile.rs | row_52_a_bad_header_or_size_closes |
+//! | 57 | guest-tests/tests/hostile/full.rs | row_57_a_daemon_without_descriptors_serves_those_it_has_and_recovers |
 //! | 57 | backend/src/listen/tests.rs | running_out_of_descriptors_is_survived |
 //! | 59 | backend/src/session/tests/sockets.rs | row_59_repetition_keeps_no_descriptor |
 //! | 64 | ring/src/memory/truncation/tests.rs | row_64_a_file_cut_short_loses_its_region_and_nothing_else |
@@ -59,6 +60,7 @@
 //! | 95 | backend/src/control/request.rs | no_bytes_are_too_much_for_it |
 //! | 95 | backend/tests/control.rs | strangers_are_refused_with_a_sentence_and_members_of_the_group_are_not |
 //! | 96 | backend/src/switch/tests/learning.rs | an_owned_address_never_moves |
+//! | 96 | guest-tests/tests/hostile/full.rs | row_96_a_guest_that_is_alone_sends_from_its_own_address_only |
 //! | 97 | backend/src/switch/tests/guard.rs | neighbour_discovery_names_its_sender |
 //! | 97 | backend/src/switch/tests/random.rs | a_spoofed_source_never_passes |
 //! | 98 | backend/src/switch/tests/learning.rs | a_flood_of_addresses_takes_nothing_from_neighbours |

@@ -1,9 +1,12 @@
-//! Rows of A5 that need a daemon of their own: uplinks and pools that are full.
+//! Rows that need a daemon of their own: uplinks and pools that are full, descriptors that are used up, a guest
+//! that is alone.
 
 use std::time::{Duration, Instant};
 
-use guest_tests::front_end::{Frame, Segment, Shape, Wire};
+use guest_tests::front_end::raw::RawSession;
+use guest_tests::front_end::{Frame, Lab, Segment, Shape, Wire};
 use guest_tests::{Namespace, Place, Result};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::stage::{HOST_MAC, SOON};
 
@@ -107,5 +110,71 @@ fn row_79_a_full_pool_holds_and_allocates_nothing() -> Result<()> {
     let reasons = ["queue", "queue-full", "pool-full"];
     let known = |reason: &String| reasons.contains(&reason.as_str());
     assert!(counted.drops.keys().all(known), "{:?}", counted.drops);
+    Ok(())
+}
+
+/// Limits the daemon's descriptors; the limit before.
+fn limit(segment: &Segment, descriptors: Option<u64>) -> Option<u64> {
+    let pid = i32::try_from(segment.daemon.pid())
+        .ok()
+        .and_then(Pid::from_raw);
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let new = Rlimit {
+        current: descriptors,
+        maximum,
+    };
+    let old = prlimit(pid, Resource::Nofile, new);
+    old.expect("the daemon's limits may be set").current
+}
+
+#[test]
+fn row_57_a_daemon_without_descriptors_serves_those_it_has_and_recovers() -> Result<()> {
+    let text =
+        format!("control = \"{{dir}}/control.sock\"\n[uplink.lan]\nkind = \"tap:tap1\"\n{GUESTS}");
+    let segment = Segment::new(&text, &["a", "b"])?;
+    let wire = segment.wire("tap1")?;
+    let [mut b] = segment.ports(["b"])?;
+    let mut flows = |seed| -> Result<()> {
+        let frame = Frame::plain(1000, seed).from_mac(B).to_mac(HOST_MAC);
+        b.send(&frame)?;
+        while wire.receive(SOON)?.expect("b's frame leaves").bytes != frame.bytes {}
+        Ok(())
+    };
+    flows(1)?;
+    let held = u64::try_from(segment.daemon.usage()?.descriptors).unwrap_or(u64::MAX);
+    for room in 0..8 {
+        let before = limit(&segment, Some(held + room));
+        let mut waiting = Vec::new();
+        for _ in 0..4 {
+            waiting.push(RawSession::connect(&segment.daemon.socket("a"))?);
+        }
+        let cpu = segment.daemon.usage()?.cpu;
+        std::thread::sleep(Duration::from_millis(300));
+        let cpu = segment.daemon.usage()?.cpu - cpu;
+        assert!(cpu < Duration::from_millis(100), "it spins: {cpu:?}");
+        flows(room)?;
+        drop(waiting);
+        limit(&segment, before);
+        drop(segment.front_end("a").start()?);
+    }
+    let deadline = Instant::now() + SOON;
+    while segment.daemon.usage()?.descriptors as u64 != held {
+        assert!(Instant::now() < deadline, "descriptors are left");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+#[test]
+fn row_96_a_guest_that_is_alone_sends_from_its_own_address_only() -> Result<()> {
+    let mut lab = Lab::new(["--mac", "02:00:00:00:00:02"])?;
+    let mut port = lab.front_end().start()?;
+    port.send(&Frame::plain(60, 1).from_mac([2, 0, 0, 0, 0, 3]))?;
+    let good = Frame::plain(60, 2);
+    port.send(&good)?;
+    let come = lab.wire.receive(SOON)?.expect("its own frame leaves");
+    assert_eq!(come.bytes, good.bytes);
+    let reasons = lab.daemon.counters()?.from_guest.reasons;
+    assert_eq!(reasons.get("spoofed-mac"), Some(&1));
     Ok(())
 }

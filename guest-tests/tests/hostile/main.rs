@@ -7,6 +7,7 @@
 //! is left behind, and that the neighbour fared as it does when the same happens to another daemon.
 //! What only a library's test can show exactly is listed in [`elsewhere`]. [`stress`] does all of it at random.
 
+mod chance;
 mod elsewhere;
 mod floods;
 mod frames;

@@ -10,7 +10,7 @@ use guest_tests::front_end::{Flood, Frame, GUEST_BASE, Port};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use crate::row::{Left, Outcome, Row, closes, refuses, scene, works};
-use crate::socket::{GET_INFLIGHT_FD, granted, refused, state};
+use crate::socket::{GET_INFLIGHT_FD, addresses, granted, refused, state};
 use crate::stage::{HOST_MAC, SOON, Stage, TRANSMIT};
 
 /// A region: guest address, length, front-end address, offset.
@@ -184,6 +184,27 @@ fn cut_short(stage: &Stage) -> Result<Left> {
     Ok(port.into())
 }
 
+/// The same, met by a frame for the guest.
+fn cut_short_for_a_frame(stage: &Stage) -> Result<Left> {
+    let mut port = stage.port()?;
+    ftruncate(port.memory().file(), 0).expect("it is ours");
+    assert!(stage.wire.send(&Frame::plain(1000, 1))?);
+    Ok(port.into())
+}
+
+/// The same, met by whoever sets up a ring.
+fn cut_short_for_a_setup(stage: &Stage) -> Result<Left> {
+    let mut port = stage.port()?;
+    let layout = port.ring(TRANSMIT)?.layout();
+    let parts = [layout.desc, layout.used, layout.avail];
+    let parts = parts.map(|addr| port.memory().user_address(addr));
+    assert_eq!(port.stop_ring(TRANSMIT)?, 0);
+    ftruncate(port.memory().file(), 0).expect("it is ours");
+    let set = message(request::SET_VRING_ADDR, REQUEST, &addresses(1, parts));
+    port.raw().send(&set)?;
+    Ok(port.into())
+}
+
 /// The same while frames are copied out of it as fast as they can be.
 fn cut_short_under_load(stage: &Stage) -> Result<Left> {
     let mut port = stage.front_end().largest(65_550).start()?;
@@ -211,6 +232,18 @@ pub(crate) const ROWS: &[Row] = &[
     refuses(62, "regions that overlap, overflow, are empty", bad_places),
     refuses(63, "regions beyond their file, and no files", bad_files),
     scene(64, "file cut short", Outcome::Close, cut_short),
+    scene(
+        64,
+        "file cut short, met by a frame",
+        Outcome::Close,
+        cut_short_for_a_frame,
+    ),
+    scene(
+        64,
+        "file cut short, met by a setup",
+        Outcome::Close,
+        cut_short_for_a_setup,
+    ),
     scene(
         64,
         "file cut short under load",

@@ -225,3 +225,21 @@ fn every_row_has_its_outcome_and_costs_the_neighbours_nothing() -> Result<()> {
     println!("{} cases in {:?}", rows().count(), start.elapsed());
     Ok(())
 }
+
+#[test]
+fn a_guest_whose_frames_are_copied_out_of_its_ring_has_the_same_outcomes() -> Result<()> {
+    survive_truncation();
+    let stage = Stage::with_classes()?;
+    let start = Instant::now();
+    stage.warm_up()?;
+    let base = stage.held()?;
+    let tables = [ring::ROWS, setup::ROWS, frames::ROWS, regions::ROWS];
+    for row in tables.into_iter().flatten() {
+        println!("{:>3} {}", row.number, row.case);
+        stage.wire.clear()?;
+        has_its_outcome(row, &stage)?;
+        stage.comes_to_rest(base)?;
+    }
+    log::assert_bounded(&stage.segment.daemon.log(), start.elapsed());
+    Ok(())
+}

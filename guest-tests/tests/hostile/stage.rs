@@ -42,9 +42,24 @@ pub(crate) struct Stage {
 /// What a process holds: descriptors, threads, and mappings of guest memory.
 pub(crate) type Held = (usize, usize, usize);
 
+/// The attacker's frames wait in queues of the daemon's then, and not in its ring.
+const CLASSES: &str = "[guest.hostile.from_guest]\ndefault = \"rest\"\n\
+    [[guest.hostile.from_guest.class]]\nname = \"voice\"\n\
+    [[guest.hostile.from_guest.class]]\nname = \"rest\"\n\
+    [[guest.hostile.from_guest.rule]]\ndscp = \"EF\"\nclass = \"voice\"\n";
+
 impl Stage {
     pub(crate) fn new() -> Result<Self> {
-        let segment = Segment::new(TEXT, &[HONEST, HOSTILE, GUARDED])?;
+        Self::of(TEXT)
+    }
+
+    /// One whose attacker has classes.
+    pub(crate) fn with_classes() -> Result<Self> {
+        Self::of(&format!("{TEXT}{CLASSES}"))
+    }
+
+    fn of(text: &str) -> Result<Self> {
+        let segment = Segment::new(text, &[HONEST, HOSTILE, GUARDED])?;
         let wire = segment.wire("tap1")?;
         let control = Control::new(segment.daemon.folder().join("control.sock"))?;
         Ok(Self {
@@ -87,6 +102,14 @@ impl Stage {
             Ok(drops[reason].as_u64().unwrap_or(0))
         };
         Ok(of(HOSTILE)? + of(GUARDED)?)
+    }
+
+    /// Frames of the hostile guest that went through, and that were dropped.
+    pub(crate) fn frames(&self) -> Result<[u64; 2]> {
+        let counted = &self.guest(HOSTILE)?["from_guest"];
+        let drops = counted["drops"].as_object().into_iter().flatten();
+        let dropped = drops.filter_map(|(_, count)| count.as_u64()).sum();
+        Ok([counted["frames"].as_u64().unwrap_or(0), dropped])
     }
 
     /// Waits until a count is this.
@@ -188,6 +211,7 @@ impl Stage {
             port.send(&Frame::plain(9000, seed))?;
         }
         port.settle(SOON)?;
+        drop(port);
         std::thread::sleep(Duration::from_millis(50));
         Ok(())
     }

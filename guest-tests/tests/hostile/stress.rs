@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ::ring::driver::{DESC_INDIRECT, DESC_NEXT};
 use guest_tests::Result;
@@ -16,71 +16,21 @@ use guest_tests::front_end::{Frame, Port};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
+use crate::chance::{Chance, setting};
 use crate::log;
 use crate::neighbour::Neighbour;
-use crate::ring::AT;
+use crate::ring::{AT, SIZE};
 use crate::socket::{addresses, state};
 use crate::stage::{HONEST, HOSTILE, Stage};
 
 const MESSAGES: u64 = 20_000;
 const EVENTS: u64 = 1_000_000;
 const GROWTH: u64 = 1 << 20;
-const SIZE: u16 = 256;
 /// The front-end address and length of what the random sessions share.
 const USER: u64 = 0x7f00_0000_0000;
 const LEN: u64 = 0x10_0000;
 /// To whoever is behind the hostile port.
 const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
-
-/// Numbers that anybody can have again (xorshift64*).
-struct Chance(u64);
-
-impl Chance {
-    fn new(what: &str) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(1, |now| u64::from(now.subsec_nanos()) | 1);
-        let seed = setting("NETQOS_HOSTILE_SEED").unwrap_or(now);
-        println!("{what}: NETQOS_HOSTILE_SEED={seed}");
-        Self(seed.max(1))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 16) % bound
-    }
-
-    fn once_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        let at = self.below(choices.len() as u64);
-        choices[usize::try_from(at).unwrap_or(0)]
-    }
-
-    fn word(&mut self) -> u32 {
-        let odd = [0, 1, 2, 3, 255, 256, 65_535, 65_536, u32::MAX];
-        if self.once_in(2) {
-            self.of(&odd)
-        } else {
-            u32::try_from(self.below(1 << 32)).unwrap_or(0)
-        }
-    }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name}={text} is no number")),
-    )
-}
 
 /// Descriptors to pass, right and wrong ones.
 struct Descriptors {
@@ -103,14 +53,17 @@ impl Descriptors {
     }
 }
 
-/// A message, mostly one that is nearly right.
-fn some_message<'a>(chance: &mut Chance, fds: &'a Descriptors) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
+/// A request with its body and descriptors, mostly one that is nearly right.
+fn some_request<'a>(
+    chance: &mut Chance,
+    fds: &'a Descriptors,
+) -> (u32, Vec<u8>, Vec<BorrowedFd<'a>>) {
     let (memory, event) = (fds.memory.as_fd(), fds.event.as_fd());
     let ring = u32::try_from(chance.below(2)).unwrap_or(0);
     let base = USER + u64::from(ring) * 0x4000;
     let wild = chance.once_in(8);
     let index = if wild { chance.word() } else { ring };
-    let (code, body, mut passed) = match chance.below(14) {
+    match chance.below(14) {
         0 => (
             request::SET_MEM_TABLE,
             crate::regions::body(&[[0, LEN, USER, 0]]),
@@ -187,7 +140,13 @@ fn some_message<'a>(chance: &mut Chance, fds: &'a Descriptors) -> (Vec<u8>, Vec<
             u64::from(chance.word()).to_ne_bytes().to_vec(),
             vec![],
         ),
-    };
+    }
+}
+
+/// The same as a message, now and then with other descriptors, flags, bits or a shorter end.
+fn some_message<'a>(chance: &mut Chance, fds: &'a Descriptors) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
+    let (code, body, mut passed) = some_request(chance, fds);
+    let (memory, event) = (fds.memory.as_fd(), fds.event.as_fd());
     if chance.once_in(64) {
         passed.push(chance.of(&[memory, event, fds.null.as_fd(), fds.socket.as_fd()]));
     }
@@ -246,29 +205,30 @@ fn takes_replies(session: &RawSession) -> bool {
 fn beside_the_honest(
     what: &str,
     count: u64,
+    stage: &Stage,
     stress: impl Fn(&Stage, &mut Chance, u64) -> Result<u64>,
 ) -> Result<()> {
-    let stage = Stage::new()?;
     let start = Instant::now();
     let neighbour = Neighbour::new(stage.segment.front_end(HONEST).largest(2000).start()?);
     let mut chance = Chance::new(what);
     // What is set up once, and what buffers grow to, is there then.
     stage.warm_up()?;
-    stress(&stage, &mut chance, count / 20)?;
+    stress(stage, &mut chance, count / 20)?;
     stage.serves()?;
     std::thread::sleep(Duration::from_millis(50));
     let (base, memory) = (stage.held()?, stage.memory()?);
-    let sessions = stress(&stage, &mut chance, count)?;
+    let sessions = stress(stage, &mut chance, count)?;
     stage.serves()?;
     stage.comes_to_rest(base)?;
     let after = stage.memory_within(memory + GROWTH)?;
     neighbour.end();
     println!(
-        "{count} {what} in {sessions} sessions and {:?}: {} KiB, then {} KiB; {} broken rings; {base:?} held",
+        "{count} {what} in {sessions} sessions and {:?}: {} KiB, then {} KiB; {} broken rings, {:?} frames sent and dropped; {base:?} held",
         start.elapsed(),
         memory / 1024,
         after / 1024,
         stage.count(HOSTILE, "broken_rings")?,
+        stage.frames()?,
     );
     assert!(after <= memory + GROWTH, "{memory} bytes, then {after}");
     let log = stage.segment.daemon.log();
@@ -359,13 +319,17 @@ fn some_event(chance: &mut Chance, port: &mut Port, avail: &mut [u16; 2]) -> Res
     Ok(())
 }
 
+fn is_broken(port: &mut Port) -> Result<bool> {
+    Ok(port.ring(0)?.is_broken(Duration::ZERO)? || port.ring(1)?.is_broken(Duration::ZERO)?)
+}
+
 fn events(stage: &Stage, chance: &mut Chance, count: u64) -> Result<u64> {
     let (mut port, mut avail, mut sessions) =
         (stage.front_end().posting_nothing().start()?, [0; 2], 1);
     let frame = Frame::plain(1000, 1).to_mac(STRANGER);
     for number in 0..count {
         some_event(chance, &mut port, &mut avail)?;
-        if number.is_multiple_of(128) && (broken(&mut port)? || chance.once_in(2000)) {
+        if number.is_multiple_of(128) && (is_broken(&mut port)? || chance.once_in(2000)) {
             drop(port);
             port = stage.front_end().posting_nothing().start()?;
             avail = [0; 2];
@@ -379,18 +343,21 @@ fn events(stage: &Stage, chance: &mut Chance, count: u64) -> Result<u64> {
     Ok(sessions)
 }
 
-fn broken(port: &mut Port) -> Result<bool> {
-    Ok(port.ring(0)?.is_broken(Duration::ZERO)? || port.ring(1)?.is_broken(Duration::ZERO)?)
-}
-
 #[test]
 fn random_messages_leave_nothing_behind() -> Result<()> {
     let count = setting("NETQOS_HOSTILE_MESSAGES").unwrap_or(MESSAGES);
-    beside_the_honest("messages", count, messages)
+    beside_the_honest("messages", count, &Stage::new()?, messages)
 }
 
 #[test]
 fn random_rings_leave_nothing_behind() -> Result<()> {
     let count = setting("NETQOS_HOSTILE_EVENTS").unwrap_or(EVENTS);
-    beside_the_honest("ring events", count, events)
+    beside_the_honest("ring events", count, &Stage::new()?, events)
+}
+
+#[test]
+fn random_rings_of_a_guest_with_classes_leave_nothing_behind() -> Result<()> {
+    let count = setting("NETQOS_HOSTILE_EVENTS").unwrap_or(EVENTS);
+    let stage = Stage::with_classes()?;
+    beside_the_honest("ring events of classes", count, &stage, events)
 }
