@@ -34,6 +34,7 @@
 //! | 70 | backend/src/session/tests/hostile.rs | row_70_configuration_reads_stay_inside_the_space |
 //! | 73 | guest-tests/tests/flood.rs | a_frame_waits_for_no_more_than_one_visit_to_the_flooder |
 //! | 74 | guest-tests/tests/front_end.rs | a_guest_that_never_posts_loses_frames_and_gets_new_ones_when_it_posts |
+//! | 74 | guest-tests/tests/hostile/full.rs | row_74_guests_that_take_nothing_leave_room_for_those_that_do |
 //! | 75 | guest-tests/tests/front_end.rs | frames_wait_for_a_guest_that_posts_few_buffers_and_come_when_it_does |
 //! | 76 | guest-tests/tests/signals.rs | under_load_every_completion_is_called_for_though_the_guest_only_waits |
 //! | 77 | guest-tests/tests/hostile/full.rs | row_77_a_full_uplink_holds_the_ring_and_charges_once |

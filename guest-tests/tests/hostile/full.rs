@@ -178,3 +178,55 @@ fn row_96_a_guest_that_is_alone_sends_from_its_own_address_only() -> Result<()> 
     assert_eq!(reasons.get("spoofed-mac"), Some(&1));
     Ok(())
 }
+
+#[test]
+fn row_74_guests_that_take_nothing_leave_room_for_those_that_do() -> Result<()> {
+    const IDLE: usize = 8;
+    let idle = |number: usize| [2, 0, 0, 0, 1, u8::try_from(number).unwrap_or(0)];
+    let names: Vec<String> = (0..IDLE).map(|number| format!("idle{number}")).collect();
+    let mut text = format!(
+        "control = \"{{dir}}/control.sock\"\n[uplink.lan]\nkind = \"tap:tap1\"\nmtu = 65521\n{GUESTS}"
+    );
+    for (number, name) in names.iter().enumerate() {
+        text += &format!("[guest.{name}]\nmac = \"02:00:00:00:01:{number:02x}\"\n");
+    }
+    let mut guests: Vec<&str> = names.iter().map(String::as_str).collect();
+    guests.push("b");
+    let segment = Segment::new(&text, &guests)?;
+    let wire = segment.wire("tap1")?;
+    let [mut b] = segment.ports(["b"])?;
+    let _idle = names
+        .iter()
+        .map(|name| segment.front_end(name).posting_nothing().start())
+        .collect::<Result<Vec<_>>>()?;
+    let mut lost = 0;
+    for round in 0..200 {
+        for number in 0..IDLE {
+            let large = Frame::plain(60_000, round)
+                .from_mac(HOST_MAC)
+                .to_mac(idle(number));
+            for _ in 0..8 {
+                wire.send(&large)?;
+            }
+        }
+        let frame = Frame::plain(1000, round).from_mac(HOST_MAC).to_mac(B);
+        wire.send(&frame)?;
+        match b.receive(Duration::from_millis(200))? {
+            Some(come) => assert_eq!(come.bytes, frame.bytes),
+            None => lost += 1,
+        }
+    }
+    let report = segment.daemon.report()?;
+    let dropped = |reason: &str| -> Result<u64> {
+        names.iter().try_fold(0, |sum, name| {
+            let drops = &report.port(name)?.to_guest.drops;
+            Ok(sum + drops.get(reason).copied().unwrap_or(0))
+        })
+    };
+    let full = dropped("pool-full")?;
+    println!("{full} frames of those that take nothing met a full pool");
+    assert!(full > 0, "the pool was never full");
+    assert_eq!(lost, 0, "frames of the one that takes them");
+    assert!(report.port("b")?.to_guest.drops.is_empty());
+    Ok(())
+}
