@@ -6,7 +6,7 @@ use std::time::Duration;
 use guest_tests::Result;
 use guest_tests::front_end::{Frame, Header, Port, Segment, Shape, Wire, features};
 use ring::{Part, inspect_from_host, segment};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 const SOON: Duration = Duration::from_secs(2);
 const NO_MORE: Duration = Duration::from_millis(200);
@@ -153,6 +153,10 @@ fn deliver(
 ) -> Result<Vec<Frame>> {
     let daemon = lab.daemon.process();
     daemon.signal(Signal::STOP);
+    // Its threads stop one after the other.
+    let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw);
+    let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid.expect("a process")), stopped).expect("our own process");
     for bytes in frames {
         let frame = Frame {
             header: Header::default(),
