@@ -3,10 +3,9 @@
 //! never longer than until nothing more is read.
 
 use ring::{Accepts, HEADER_LEN};
-use virtio_bindings::virtio_net as bits;
 
 use super::lan::Lan;
-use super::offload::{GUEST_USO4, GUEST_USO6, has};
+use super::offload;
 use super::port::Port;
 use super::tree::Path;
 use super::work::{Turn, Work};
@@ -24,17 +23,9 @@ pub(super) struct Arriving {
 
 /// What may be joined for a guest.
 pub(super) fn accepts(port: &Port) -> Option<Accepts> {
-    let checksums = has(port.features, bits::VIRTIO_NET_F_GUEST_CSUM);
-    let takes = |bit| checksums && has(port.features, bit);
-    let accepts = Accepts {
-        tcp4: takes(bits::VIRTIO_NET_F_GUEST_TSO4),
-        tcp6: takes(bits::VIRTIO_NET_F_GUEST_TSO6),
-        udp: takes(GUEST_USO4) && takes(GUEST_USO6),
-        zero_checksum_udp: false,
-        most_bytes: ring::net::MAX_FRAME_LEN,
-    };
-    let any = accepts.tcp4 || accepts.tcp6 || accepts.udp;
-    (any && port.coalesce && port.tap.is_none()).then_some(accepts)
+    let takes = offload::to_guest(port.features);
+    let any = takes.csum && (takes.tso4 || takes.tso6 || takes.uso);
+    (any && port.coalesce && port.tap.is_none()).then(|| offload::joins(takes))
 }
 
 impl Lan {

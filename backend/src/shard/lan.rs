@@ -5,12 +5,12 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use qos::{LeafKey, Wake};
 use ring::Accepts;
-use ring::net::MAX_FRAME_LEN;
 
 use super::Progress;
 use super::arriving::Arriving;
 use super::counters::{DropReason, Drops};
 use super::from_guest::number;
+use super::offload::joins;
 use super::port::{Now, Port};
 use super::token::{Kind, Token};
 use super::tree::Tree;
@@ -138,16 +138,7 @@ impl Lan {
 
     /// What super-frames the uplink takes; none if it cannot tell.
     fn joins(uplink: &Uplink) -> Accepts {
-        let Ok(offload) = uplink.probe_offloads() else {
-            return Accepts::default();
-        };
-        Accepts {
-            tcp4: offload.tso4,
-            tcp6: offload.tso6,
-            udp: offload.uso,
-            zero_checksum_udp: false,
-            most_bytes: MAX_FRAME_LEN,
-        }
+        uplink.probe_offloads().map(joins).unwrap_or_default()
     }
 
     /// Puts the uplink's queues into the poller, not watched for anything yet.

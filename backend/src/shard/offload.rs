@@ -1,6 +1,7 @@
 //! Virtio-net feature bits and what they mean for the uplink's offloads (virtio 1.3 §5.1.3).
 
-use ring::Offloads;
+use ring::net::MAX_FRAME_LEN;
+use ring::{Accepts, Offloads};
 use virtio_bindings::virtio_net as bits;
 
 use crate::uplink::Offload;
@@ -25,6 +26,17 @@ pub(super) const fn from_guest(features: u64) -> Offloads {
         tso6: has(features, bits::VIRTIO_NET_F_HOST_TSO6),
         ecn: has(features, bits::VIRTIO_NET_F_HOST_ECN),
         uso: has(features, HOST_USO),
+    }
+}
+
+/// What super-frames may be made of small frames for a side that takes these.
+pub(super) const fn joins(takes: Offload) -> Accepts {
+    Accepts {
+        tcp4: takes.tso4,
+        tcp6: takes.tso6,
+        udp: takes.uso,
+        zero_checksum_udp: false,
+        most_bytes: MAX_FRAME_LEN,
     }
 }
 
