@@ -97,16 +97,7 @@ impl Testpmd {
         };
         let mut work = work;
         work.push(STATISTICS.to_owned());
-        // The main thread only waits, so it may share the back-end's processor.
-        Self::start(
-            scratch::folder("pmd")?,
-            namespace,
-            pages,
-            "generator",
-            (cores.backend, cores.generator),
-            &devices,
-            &work,
-        )
+        Self::guests(namespace, pages, cores, &devices, &work)
     }
 
     /// Two guests that each send their frames as fast as their back-ends take them, and receive as fast; one
@@ -136,15 +127,7 @@ impl Testpmd {
             MORE_BUFFERS,
             STATISTICS,
         ];
-        Self::start(
-            scratch::folder("pmd")?,
-            namespace,
-            pages,
-            "generator",
-            (cores.backend, cores.generator),
-            &devices,
-            &work.map(str::to_owned),
-        )
+        Self::guests(namespace, pages, cores, &devices, &work.map(str::to_owned))
     }
 
     /// A guest that only receives, and counts it; its port is [`Testpmd::RECEIVER`].
@@ -158,17 +141,9 @@ impl Testpmd {
         socket: &Path,
     ) -> Result<Self> {
         let socket = socket.display();
-        Self::start(
-            scratch::folder("pmd")?,
-            namespace,
-            pages,
-            "generator",
-            (cores.backend, cores.generator),
-            &[format!(
-                "--vdev=net_virtio_user0,path={socket},queues=1,queue_size=1024"
-            )],
-            &["--forward-mode=rxonly".to_owned(), STATISTICS.to_owned()],
-        )
+        let device = format!("--vdev=net_virtio_user0,path={socket},queues=1,queue_size=1024");
+        let work = ["--forward-mode=rxonly", STATISTICS];
+        Self::guests(namespace, pages, cores, &[device], &work.map(str::to_owned))
     }
 
     /// The port of [`Testpmd::receiver`].
@@ -300,6 +275,28 @@ impl Testpmd {
     }
 
     /// `processors` are the waiting and the working thread's.
+    /// One that stands for guests.
+    fn guests(
+        namespace: &Namespace,
+        pages: &HugePages,
+        cores: Cores,
+        devices: &[String],
+        work: &[String],
+    ) -> Result<Self> {
+        // The main thread only waits, so it may share the back-end's processor.
+        let processors = (cores.backend, cores.generator);
+        let folder = scratch::folder("pmd")?;
+        Self::start(
+            folder,
+            namespace,
+            pages,
+            "generator",
+            processors,
+            devices,
+            work,
+        )
+    }
+
     fn start(
         folder: TempDir,
         namespace: &Namespace,
